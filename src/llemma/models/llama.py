@@ -1,0 +1,228 @@
+"""The Llama architecture (Touvron et al. 2023) with Hugging Face's parameter names, free of parallelism.
+
+RMSNorm, rotary positions, grouped-query attention, SwiGLU; no biases, no dropout. The same module trains
+(``logits`` over whole rows) and decodes (``step`` over a key-value cache, see ``generate.py``). Reading and
+writing checkpoints is in ``checkpoint.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from llemma.config import setting
+from llemma.models.attention import causal
+from llemma.models.loss import linear_cross_entropy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlamaConfig:
+    """Sizes of a Llama model; the names are those of Hugging Face's ``config.json``."""
+
+    vocab_size: int = setting(2048, "entries of the vocabulary")
+    hidden_size: int = setting(192, "width of the residual stream")
+    intermediate_size: int = setting(512, "width inside the feed-forward block")
+    num_hidden_layers: int = setting(5, "number of blocks")
+    num_attention_heads: int = setting(6, "query heads")
+    num_key_value_heads: int = setting(6, "key and value heads (fewer than query heads: grouped-query attention)")
+    max_position_embeddings: int = setting(256, "context length in tokens")
+    rms_norm_eps: float = setting(1e-5, "epsilon of RMSNorm")
+    rope_theta: float = setting(10000.0, "base of the rotary frequencies")
+    tie_word_embeddings: bool = setting(True, "share the input embedding with the output layer")
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_attention_heads or (self.hidden_size // self.num_attention_heads) % 2:
+            raise ValueError(
+                f"hidden_size={self.hidden_size} must split into num_attention_heads={self.num_attention_heads} "
+                "heads of an even width"
+            )
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"num_attention_heads={self.num_attention_heads} must be a multiple of "
+                f"num_key_value_heads={self.num_key_value_heads}"
+            )
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one head."""
+        return self.hidden_size // self.num_attention_heads
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation over the last dimension, computed in fp32 (Zhang & Sennrich 2019)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) → (..., width), in the dtype that the next matrix product wants."""
+        y = F.rms_norm(x.float(), x.shape[-1:], self.weight.float(), self.eps)
+        kind = x.device.type
+        # cast here, once: under autocast each of the three projections would cast its input again
+        return y.to(torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.weight.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Cosines and sines of the rotary angles, each (positions, head_dim), first half repeated."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __getitem__(self, positions: Tensor | slice) -> Rotation:
+        return Rotation(self.cos[positions], self.sin[positions])
+
+    def to(self, dtype: torch.dtype) -> Rotation:
+        """The same angles in another precision."""
+        return Rotation(self.cos.to(dtype), self.sin.to(dtype))
+
+
+def rotation(config: LlamaConfig, positions: int, device: torch.device | None = None) -> Rotation:
+    """The rotary angles of the first ``positions`` positions, in fp32."""
+    half = config.head_dim // 2
+    frequency = config.rope_theta ** (-torch.arange(0, half, dtype=torch.float32, device=device) / half)
+    angle = torch.outer(torch.arange(positions, dtype=torch.float32, device=device), frequency)
+    angle = torch.cat((angle, angle), dim=-1)
+    return Rotation(angle.cos(), angle.sin())
+
+
+def rotate(x: Tensor, by: Rotation) -> Tensor:
+    """Turn the halves of each head by the position's angle: (..., head_dim) with ``by`` broadcast to it."""
+    first, second = x.chunk(2, dim=-1)
+    return x * by.cos + torch.cat((-second, first), dim=-1) * by.sin
+
+
+class Attention(nn.Module):
+    """Causal multi-head attention with grouped keys and values."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = (
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.head_dim,
+        )
+        width, kv_width = config.hidden_size, self.kv_heads * self.head_dim
+        self.q_proj = nn.Linear(width, width, bias=False)
+        self.k_proj = nn.Linear(width, kv_width, bias=False)
+        self.v_proj = nn.Linear(width, kv_width, bias=False)
+        self.o_proj = nn.Linear(width, width, bias=False)
+
+    def project(self, x: Tensor, turn: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, width) → queries (B, heads, T, head_dim), keys and values (B, kv_heads, T, head_dim)."""
+        B, T, _ = x.shape
+        # three products, not one on joined weights: joining and splitting costs more on CPU than it saves
+        q = self.q_proj(x).view(B, T, self.heads, self.head_dim).transpose(1, 2)
+        k = self.k_proj(x).view(B, T, self.kv_heads, self.head_dim).transpose(1, 2)
+        v = self.v_proj(x).view(B, T, self.kv_heads, self.head_dim).transpose(1, 2)
+        turn = turn.to(q.dtype)
+        return rotate(q, turn), rotate(k, turn), v
+
+    def forward(self, x: Tensor, turn: Rotation) -> Tensor:
+        """(B, T, width) → (B, T, width); position t sees positions 0..t."""
+        q, k, v = self.project(x, turn)
+        mixed: Tensor = self.o_proj(causal(q, k, v).transpose(1, 2).flatten(2))
+        return mixed
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (Shazeer 2020): down(silu(gate(x)) * up(x))."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., hidden_size) → (..., hidden_size)."""
+        hidden: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return hidden
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x: Tensor, turn: Rotation) -> Tensor:
+        """(B, T, hidden_size) → (B, T, hidden_size)."""
+        x = x + self.self_attn(self.input_layernorm(x), turn)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Trunk(nn.Module):
+    """Embedding, blocks and final norm: what Hugging Face calls ``model``."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(self, ids: Tensor, turn: Rotation) -> Tensor:
+        """(B, T) token ids → (B, T, hidden_size)."""
+        x = self.embed_tokens(ids)
+        for block in self.layers:
+            x = block(x, turn)
+        hidden: Tensor = self.norm(x)
+        return hidden
+
+
+class Llama(nn.Module):
+    """A Llama causal language model; its ``state_dict`` has the keys of ``LlamaForCausalLM``."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Trunk(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.model.embed_tokens.weight
+        self._turn: Rotation | None = None
+
+    def rotation(self, positions: int) -> Rotation:
+        """The rotary angles of positions 0..positions-1, kept between calls."""
+        device = self.lm_head.weight.device
+        if self._turn is None or len(self._turn.cos) < positions or self._turn.cos.device != device:
+            self._turn = rotation(self.config, max(positions, self.config.max_position_embeddings), device)
+        return self._turn[slice(0, positions)]
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) token ids → (B, T, vocab_size) logits."""
+        logits: Tensor = self.lm_head(self.model(ids, self.rotation(ids.shape[1])))
+        return logits
+
+    def loss(self, ids: Tensor) -> Tensor:
+        """Mean cross-entropy in nats of predicting ids[:, 1:] from ids[:, :-1]; ids is (B, T + 1)."""
+        hidden = self.model(ids[:, :-1], self.rotation(ids.shape[1] - 1))
+        return linear_cross_entropy(hidden.flatten(0, 1), self.lm_head.weight, ids[:, 1:].flatten())
+
+
+def initialise(model: Llama, seed: int) -> None:
+    """Draw every matrix from N(0, 0.02²), outputs of blocks scaled by 1/sqrt(2·layers) (GPT-2); norms to 1."""
+    generator = torch.Generator().manual_seed(seed)
+    residual = 0.02 / math.sqrt(2 * model.config.num_hidden_layers)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1:
+            nn.init.ones_(parameter)
+        else:
+            std = residual if name.endswith(("o_proj.weight", "down_proj.weight")) else 0.02
+            nn.init.normal_(parameter, std=std, generator=generator)
+
+
+def parameter_count(config: LlamaConfig) -> int:
+    """Number of parameters (tied embeddings counted once), from a model without storage."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in Llama(config).parameters())

@@ -1,0 +1,122 @@
+"""A training run as the page shows it: its figures and curves short enough to draw."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from llemma.report.page.read import Damage, Folder, finite, json_object, number, rows, table, whole
+from llemma.report.units import one_line
+
+MOST_POINTS = 600  # a chart is ~450 points wide: more cannot be seen and makes the page heavy
+MOST_SOURCES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One training step."""
+
+    step: float
+    tokens: float | None
+    loss: float
+    lr: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """A training run; ``valid`` maps a source to its (step, loss) pairs."""
+
+    name: str
+    label: str
+    parameters: int
+    steps: int
+    tokens: int
+    seconds: float | None
+    final_loss: float | None
+    speed: float | None
+    curve: tuple[Point, ...]
+    valid: dict[str, tuple[tuple[float, float], ...]]
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Thinned:
+    """Keeps every n-th item, n growing so that at most ``2 * MOST_POINTS`` are held; and always the last."""
+
+    kept: list[Point] = field(default_factory=list)
+    every: int = 1
+    seen: int = 0
+    last: Point | None = None
+
+    def add(self, point: Point) -> None:
+        if self.seen % self.every == 0:
+            self.kept.append(point)
+            if len(self.kept) >= 2 * MOST_POINTS:
+                self.kept, self.every = self.kept[::2], self.every * 2
+        self.seen += 1
+        self.last = point
+
+    def points(self) -> tuple[Point, ...]:
+        tail = [self.last] if self.last is not None and self.kept and self.kept[-1] is not self.last else []
+        return (*self.kept, *tail)
+
+
+def read_training(folder: Folder) -> Training:
+    """The training in ``folder``; an unfinished one has notes and the curves it has."""
+    metrics, trouble = json_object(folder.path, "metrics.json")
+    damage, thinned = Damage(), _Thinned()
+    valid: dict[str, list[tuple[float, float]]] = {}
+    bad = 0
+    for _, row in rows(folder.path, damage):
+        step, loss = finite(row.get("step")), number(row.get("loss"))
+        if step is None:
+            continue
+        if loss is not None and math.isfinite(loss):
+            point = Point(step=step, tokens=finite(row.get("tokens")), loss=loss, lr=finite(row.get("lr")))
+            thinned.add(point)
+        elif loss is not None:
+            bad += 1
+        _validation(row, step, valid)
+    curve = thinned.points()
+    notes = [*([trouble] if trouble else []), *damage.notes()]
+    if bad:
+        notes.append(f"the loss was not a finite number at {bad} steps: the training diverged there")
+    tokens = whole(metrics.get("tokens")) or (int(curve[-1].tokens or 0) if curve else 0)
+    seconds = finite(metrics.get("seconds"))
+    return Training(
+        name=folder.name,
+        label=folder.name.rsplit("/", 1)[-1],
+        parameters=whole(metrics.get("parameters")),
+        steps=whole(metrics.get("steps")) or (int(curve[-1].step) if curve else 0),
+        tokens=tokens,
+        seconds=seconds,
+        final_loss=finite(metrics.get("final_loss")) if metrics else (curve[-1].loss if curve else None),
+        speed=tokens / seconds if seconds and tokens else None,
+        curve=curve,
+        valid={source: tuple(pairs) for source, pairs in valid.items()},
+        notes=tuple(notes),
+    )
+
+
+def smoothed(values: list[float]) -> list[float]:
+    """A centred moving average over about a twentieth of the values; the window shrinks at the ends."""
+    half = max(1, len(values) // 40)
+    sums = [0.0]
+    for value in values:
+        sums.append(sums[-1] + value)
+    result = []
+    for i in range(len(values)):
+        reach = min(half, i, len(values) - 1 - i)
+        result.append((sums[i + reach + 1] - sums[i - reach]) / (2 * reach + 1))
+    return result
+
+
+def _validation(row: dict[str, object], step: float, valid: dict[str, list[tuple[float, float]]]) -> None:
+    for source, value in table(row.get("valid")).items():
+        loss, name = finite(value), one_line(source, 40)
+        if loss is None or (name not in valid and len(valid) >= MOST_SOURCES):
+            continue
+        pairs = valid.setdefault(name, [])
+        pairs.append((step, loss))
+        if len(pairs) > 2 * MOST_POINTS:
+            valid[name] = pairs[::2]

@@ -1,0 +1,9 @@
+"""Plug-ins that yield documents.
+
+A source is a file here with
+
+- ``Options``: a frozen dataclass of its settings (every field with a default and ``metadata={"help": ...}``),
+- ``documents(options) -> Iterator[Document]``: deterministic, in a fixed order, ids unique within the source.
+
+A source reads; it does not filter for quality. Dropping with a reason is the corpus pipeline's work.
+"""

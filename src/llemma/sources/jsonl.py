@@ -1,0 +1,60 @@
+"""Documents from JSON-lines files: one object a line, the text in one field.
+
+Reads plain and gzip files. A line that is not an object with a text is an error with file and line.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from llemma.config import setting
+from llemma.errors import ConfigError, DataError, explain
+from llemma.records import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Where the lines are and how their fields are called."""
+
+    paths: tuple[Path, ...] = setting((), "files (.jsonl, .jsonl.gz) or folders of them")
+    text: str = setting("text", "field that holds the text")
+    id: str = setting("id", "field that holds the id; without it the id is FILE:LINE")
+
+
+def documents(options: Options) -> Iterator[Document]:
+    """One document a line, files in the given order (folders: sorted). Raises DataError, ConfigError."""
+    if not options.paths:
+        raise ConfigError("source jsonl needs options.paths")
+    for path in options.paths:
+        files = sorted(p for p in path.rglob("*.jsonl*") if p.is_file()) if path.is_dir() else [path]
+        if not files:
+            raise DataError("no .jsonl files in this folder", where=path)
+        for file in files:
+            yield from _read(file, options)
+
+
+def _read(file: Path, options: Options) -> Iterator[Document]:
+    number = 0
+    try:
+        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else open(file, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                row = json.loads(line)
+                if not isinstance(row, dict) or not isinstance(row.get(options.text), str):
+                    raise DataError(f"expected an object with a string field {options.text!r}", where=f"{file}:{number}")
+                name = str(row.get(options.id, f"{file.name}:{number}"))
+                meta = {k: v for k, v in row.items() if k not in (options.text, options.id)}
+                yield Document(id=name, text=row[options.text], source="jsonl", meta=meta)
+    except json.JSONDecodeError as error:
+        raise DataError(f"not valid JSON: {error.msg}", where=f"{file}:{number}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8 text: {error.reason}", where=f"{file}:{number + 1}") from error
+    except (OSError, EOFError) as error:
+        raise DataError(explain(error), where=file) from error
+    if number == 0:
+        raise DataError("the file is empty", where=file)

@@ -1,0 +1,96 @@
+"""Settings of a training run; free of torch, so that ``--help`` and ``dry_run`` start at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from llemma.config import setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimConfig:
+    """AdamW and its schedule; the defaults other than ``lr`` are the Llemma recipe's (Azerbayev et al. 2023, §2.2)."""
+
+    lr: float = setting(3e-3, "peak learning rate")
+    warmup: int = setting(50, "steps of linear warm-up")
+    final_ratio: float = setting(1 / 30, "the cosine ends at this share of the peak")
+    horizon: int = setting(0, "step at which the cosine ends (0: the last step)")
+    beta1: float = setting(0.9, "AdamW beta 1")
+    beta2: float = setting(0.95, "AdamW beta 2")
+    eps: float = setting(1e-8, "AdamW epsilon")
+    weight_decay: float = setting(0.1, "decoupled weight decay, on matrices only")
+    clip: float = setting(1.0, "gradient norm is clipped to this (0: never)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSizes:
+    """Sizes of a model that starts from random weights; see ``models.llama.LlamaConfig`` for the meanings."""
+
+    hidden_size: int = setting(192, "width of the residual stream")
+    intermediate_size: int = setting(512, "width inside the feed-forward block")
+    num_hidden_layers: int = setting(4, "number of blocks")
+    num_attention_heads: int = setting(6, "query heads")
+    num_key_value_heads: int = setting(6, "key and value heads")
+    rope_theta: float = setting(10000.0, "base of the rotary frequencies")
+    tie_word_embeddings: bool = setting(True, "share input embedding and output layer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """Pretraining (``init=random``) or continued pretraining (``init=FOLDER``) on a corpus folder."""
+
+    corpus: Path = setting(help="corpus folder made by `llemma corpus`")
+    run: Path = setting(Path("runs/train"), "run folder; an interrupted run in it goes on")
+    init: str = setting("random", "random, or a Hugging Face model folder to start from")
+    mixture: Mapping[str, float] = setting(factory=dict, help="weights of the sources (default: the corpus manifest's)")
+    model: ModelSizes = setting(factory=ModelSizes, help="sizes when init=random")
+    context: int = setting(256, "tokens per sequence")
+    batch_size: int = setting(16, "sequences per step")
+    steps: int = setting(1000, "optimiser steps")
+    optim: OptimConfig = setting(factory=OptimConfig, help="optimiser")
+    precision: Literal["auto", "fp32", "bf16"] = setting("auto", "arithmetic of matrix products; auto: bf16 where fast")
+    threads: int = setting(0, "CPU threads (0: one per core, at most 8)")
+    seed: int = setting(0, "seed of the initial weights and of the data order")
+    checkpoint_every: int = setting(100, "steps between checkpoints")
+    keep: int = setting(2, "newest checkpoints kept")
+    log_every: int = setting(10, "steps between logged rows")
+    valid_every: int = setting(0, "steps between validation losses (0: only at the end)")
+    valid_batches: int = setting(4, "batches per source in a validation")
+    dry_run: bool = setting(False, "print parameters, tokens and memory, and stop")
+
+    def __post_init__(self) -> None:
+        for name in ("context", "batch_size", "steps", "checkpoint_every", "keep", "log_every", "valid_batches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.mixture and not sum(self.mixture.values()) > 0:
+            raise ValueError("the weights of the mixture must sum to something positive")
+
+
+# Settings that may change when a run goes on: they do not touch the numbers.
+FREE = ("run", "keep", "dry_run")
+
+
+def learning_rate(optim: OptimConfig, step: int, steps: int) -> float:
+    """The rate of update number ``step`` (from 0): linear warm-up, then cosine to ``final_ratio``, then flat."""
+    if step < optim.warmup:
+        return optim.lr * (step + 1) / optim.warmup
+    horizon = optim.horizon or steps
+    progress = min(1.0, (step - optim.warmup) / max(1, horizon - optim.warmup))
+    return optim.lr * (optim.final_ratio + (1 - optim.final_ratio) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def memory_plan(parameters: int, config: TrainConfig) -> Mapping[str, Any]:
+    """Bytes of weights, gradients and AdamW state in fp32, and tokens per step and in all."""
+    tokens = config.batch_size * config.context
+    return {
+        "parameters": parameters,
+        "tokens_per_step": tokens,
+        "tokens": tokens * config.steps,
+        "weights_bytes": 4 * parameters,
+        "gradients_bytes": 4 * parameters,
+        "optimizer_bytes": 8 * parameters,
+    }

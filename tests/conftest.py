@@ -1,0 +1,43 @@
+"""What every test shares: an offline environment and the command line as a subprocess."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Subprocesses find the package of this checkout, and no library tries the network or a display.
+os.environ["PYTHONPATH"] = str(ROOT / "src")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["COLUMNS"] = "120"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # the workers share the cores
+
+settings.register_profile("llemma", deadline=None, derandomize=True)
+settings.load_profile("llemma")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture
+def llemma(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """``llemma("list", "tasks")`` runs the command in the test's folder and returns what it did."""
+
+    def run(*words: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "llemma", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=timeout, check=False)
+
+    return run
