@@ -34,16 +34,18 @@ docs: $(VENV)/.installed-dev ## run every command and example of README.md and d
 	$(PYTEST) tests/test_docs.py tests/test_architecture.py
 
 lock: ## newest allowed versions into constraints.txt
-	@$(find_python); rm -rf .venv-lock; "$$python" -m venv .venv-lock
-	@.venv-lock/bin/python -m pip --disable-pip-version-check install -q $(TORCH_FROM) torch
-	@.venv-lock/bin/python -m pip --disable-pip-version-check install -q -e '.[all,dev]'
-	@head -n 2 constraints.txt > .venv-lock/constraints.txt
-	@.venv-lock/bin/python -m pip --disable-pip-version-check list --format=freeze --exclude-editable --exclude pip \
-	  | sed 's/+[a-z0-9.]*$$//' | LC_ALL=C sort -f >> .venv-lock/constraints.txt
-	@mv .venv-lock/constraints.txt constraints.txt; rm -rf .venv-lock; git --no-pager diff --stat constraints.txt
+	@$(find_python); rm -rf $(VENV)/lock; "$$python" -m venv $(VENV)/lock
+	@$(VENV)/lock/bin/python -m pip --disable-pip-version-check install -q $(TORCH_FROM) torch
+	@$(VENV)/lock/bin/python -m pip --disable-pip-version-check install -q -e '.[all,dev]'
+	@# PyTorch pins its CUDA packages itself; without these lines the file serves CPU and GPU machines alike
+	@head -n 2 constraints.txt > $(VENV)/lock/constraints.txt
+	@$(VENV)/lock/bin/python -m pip --disable-pip-version-check list --format=freeze --exclude-editable --exclude pip \
+	  | grep -vE '^(cuda|nvidia|triton)' | sed 's/+[a-z0-9.]*$$//' | LC_ALL=C sort -f >> $(VENV)/lock/constraints.txt
+	@mv $(VENV)/lock/constraints.txt constraints.txt; rm -rf $(VENV)/lock
+	@echo "constraints.txt: $$(grep -c == constraints.txt) versions; run make test before committing it"
 
 clean: ## remove the environment, caches and built files; keep runs/
-	rm -rf $(VENV) .venv-lock dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list

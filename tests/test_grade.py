@@ -21,7 +21,11 @@ EXTRACTED = [
     ("Final Answer: The final answer is 3.5. I hope it", "3.5", "final-answer"),
     ("Final answer: The final answer is 7. I hope it is correct.", "7", "final-answer"),  # OCWCourses' spelling
     ("Final Answer: The final answer is\n$12$. I hope it is correct.", "12", "final-answer"),
-    ("Final Answer: The final answer is $\\boxed{\\frac{1}{2}}$. I hope it is correct.", "\\frac{1}{2}", "final-answer"),
+    (
+        "Final Answer: The final answer is $\\boxed{\\frac{1}{2}}$. I hope it is correct.",
+        "\\frac{1}{2}",
+        "final-answer",
+    ),
     # the first sentence counts: the second belongs to a problem the model made up
     (
         "Final Answer: The final answer is $1$. I hope it is correct.\n\nProblem:\nNext\n\nSolution:\n"
@@ -51,7 +55,17 @@ EXTRACTED = [
     ("#### $1,000.", "$1,000", "hashes"),
 ]
 
-NOT_EXTRACTED = ["", "18", "I think it is 18.", "\\boxed{", "\\boxed 5", "The answer is", "The answer is .", "####", "}{"]
+NOT_EXTRACTED = [
+    "",
+    "18",
+    "I think it is 18.",
+    "\\boxed{",
+    "\\boxed 5",
+    "The answer is",
+    "The answer is .",
+    "####",
+    "}{",
+]
 
 
 @pytest.mark.parametrize(("text", "answer", "rule"), EXTRACTED)
@@ -67,7 +81,9 @@ def test_no_marked_answer_is_no_answer(text: str) -> None:
 
 
 def test_an_empty_final_answer_is_not_replaced_by_what_stands_elsewhere() -> None:
-    text = "\\boxed{3} Final Answer: The final answer is $$. I hope it is correct.\n\nFinal Answer: The final answer is 4."
+    text = (
+        "\\boxed{3} Final Answer: The final answer is $$. I hope it is correct.\n\nFinal Answer: The final answer is 4."
+    )
     assert extract(text) is None
 
 
@@ -288,8 +304,16 @@ def test_equal_exactly_when_the_numbers_are(one: Fraction, other: Fraction) -> N
 @settings(deadline=None)
 def test_a_fraction_reads_the_same_in_every_spelling(value: Fraction) -> None:
     sign, top, bottom = "-" if value < 0 else "", abs(value.numerator), value.denominator
-    spellings = [f"{sign}{top}/{bottom}", f"{sign}\\frac{{{top}}}{{{bottom}}}", f"{sign}\\dfrac{{{3 * top}}}{{{3 * bottom}}}"]
-    spellings += [f"${sign}{top}/{bottom}$", f"x = {sign}{top}/{bottom}", f"\u2212{top}/{bottom}" if sign else str(value)]
+    spellings = [
+        f"{sign}{top}/{bottom}",
+        f"{sign}\\frac{{{top}}}{{{bottom}}}",
+        f"{sign}\\dfrac{{{3 * top}}}{{{3 * bottom}}}",
+    ]
+    spellings += [
+        f"${sign}{top}/{bottom}$",
+        f"x = {sign}{top}/{bottom}",
+        f"\u2212{top}/{bottom}" if sign else str(value),
+    ]
     assert {answer.key for answer in map(read, spellings) if answer} == {str(value)}
     assert all(map(read, spellings))
 
@@ -297,7 +321,15 @@ def test_a_fraction_reads_the_same_in_every_spelling(value: Fraction) -> None:
 @given(st.integers(-(10**15), 10**15))
 @settings(deadline=None)
 def test_an_integer_reads_the_same_in_every_spelling(value: int) -> None:
-    spellings = [str(value), f"{value:,}", f"{value}.0", f"${value:,}$", f"{value} apples", f"{value}.", f" \\boxed{{{value}}}"]
+    spellings = [
+        str(value),
+        f"{value:,}",
+        f"{value}.0",
+        f"${value:,}$",
+        f"{value} apples",
+        f"{value}.",
+        f" \\boxed{{{value}}}",
+    ]
     keys = {answer.key if (answer := read(text)) else None for text in spellings}
     assert keys == {str(value)}
 

@@ -58,7 +58,9 @@ def by_enumeration(keys: list[str | None], correct: set[str], k: int) -> float:
     st.data(),
 )
 @settings(max_examples=150, deadline=None)
-def test_expectation_is_that_of_all_ordered_draws(keys: list[str | None], correct: set[str], data: st.DataObject) -> None:
+def test_expectation_is_that_of_all_ordered_draws(
+    keys: list[str | None], correct: set[str], data: st.DataObject
+) -> None:
     k = data.draw(st.integers(1, len(keys) - 1))
     assert maj_at_k([keys], [correct], k)[0] == pytest.approx(by_enumeration(keys, correct, k), abs=1e-12)
 

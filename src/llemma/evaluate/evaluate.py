@@ -53,7 +53,7 @@ class EvalConfig:
     max_tokens: int | None = setting(None, "tokens per completion; none: what the task says")
     limit: int | None = setting(None, "only the first problems of each task")
     seed: int = setting(0, "seed of the samples and of the bootstrap")
-    run: Path | None = setting(None, "folder for rows and metrics, resumed; none: keep nothing")  # noqa: RUF009
+    run: Path | None = setting(None, "folder for rows and metrics, resumed when it exists; none: keep nothing")
     batch: int | None = setting(None, "requests per call of the back end; none: what the back end likes")
     options: Mapping[str, Any] = setting(factory=dict, help="options of the tasks, e.g. options.shots=4")
 

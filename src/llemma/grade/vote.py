@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 
+_NEGLIGIBLE = 1e-14  # terms that cannot matter beside the rounding of the sum
+
 
 def majority(keys: Sequence[str | None]) -> str | None:
     """The key with most votes, the one seen first among equals; ``None`` when nobody votes."""
@@ -68,28 +70,33 @@ def _class_wins(own: int, others: tuple[int, ...], silent: int, k: int) -> float
     n = own + sum(others) + silent
     p = k / n
     mine = _binomial(own, p)
+    whole = float(_binomial(n, p)[k])
     won = 0.0
     for m in range(1, min(own, k) + 1):
-        if mine[m] < 1e-17:
-            continue
         rivals = [count for count in others if count >= m]
+        at_most = float(mine[m]) * math.prod(float(_up_to(count, p)[m]) for count in rivals) / whole
+        if at_most < _NEGLIGIBLE:
+            continue
         free = n - own - sum(rivals)  # cannot reach m votes, or have none: they only fill the draw
         won += float(mine[m]) * _outcomes(rivals, free, m, k - m, p)
-    return won / float(_binomial(n, p)[k])
+    return won / whole
 
 
 def _outcomes(rivals: Sequence[int], free: int, m: int, rest: int, p: float) -> float:
     """Sum over t of P(rivals and free fill ``rest`` places, no rival above m votes, t of them at m) / (t + 1)."""
-    most = rest // m  # rivals that can have m votes
+    most = min(rest // m, len(rivals))  # rivals that can have m votes
     table = np.zeros((most + 1, rest + 1))  # [rivals at m votes, places filled]
     table[0, 0] = 1.0
-    for count in rivals:
+    for number, count in enumerate(rivals):
         chance = _binomial(count, p)
+        tied = min(number, most) + 1  # rows in use: at most `number` rivals are at m so far
+        before = table[:tied]
         after = np.zeros_like(table)
         for votes in range(min(m - 1, rest) + 1):
-            after[:, votes:] += chance[votes] * table[:, : rest + 1 - votes]
+            after[:tied, votes:] += chance[votes] * before[:, : rest + 1 - votes]
         if m <= rest:
-            after[1:, m:] += chance[m] * table[:-1, : rest + 1 - m]
+            shifted = chance[m] * before[:most, : rest + 1 - m]
+            after[1 : len(shifted) + 1, m:] += shifted
         table = after
     fill = np.zeros(rest + 1)
     chance = _binomial(free, p)[: rest + 1]
@@ -105,3 +112,9 @@ def _binomial(n: int, p: float) -> Vector:
     factorial = np.array([math.lgamma(j + 1) for j in range(n + 1)])
     logs = factorial[n] - factorial[i] - factorial[n - i] + i * math.log(p) + (n - i) * math.log1p(-p)
     return np.asarray(np.exp(logs), dtype=np.float64)
+
+
+@lru_cache(maxsize=4096)
+def _up_to(n: int, p: float) -> Vector:
+    """P(X <= i) for X ~ Binomial(n, p), i = 0..n."""
+    return np.cumsum(_binomial(n, p))

@@ -143,8 +143,17 @@ def _headline(tours: Sequence[Tour], evaluations: Sequence[Evaluation]) -> tuple
     labels = [e.label for e in others] + [f.model for f in found]
     for e in others:
         name = e.label if labels.count(e.label) == 1 else e.name
-        found += [Figure(task=f.task, model=name, metric=f.metric) for f in e.figures]
+        found += [Figure(task=f.task, model=name, metric=f.metric) for f in _widest(e.figures)]
     return tuple(found)
+
+
+def _widest(figures: Sequence[Figure]) -> list[Figure]:
+    """Of maj@2, maj@4, … and of pass@k only the largest k: the chart of votes shows the others."""
+    largest: dict[str, int] = {}
+    split = [(f, *f.metric.name.partition("@")[::2]) for f in figures]
+    for _, kind, k in split:
+        largest[kind] = max(largest.get(kind, 0), int(k) if k.isdecimal() and len(k) < 10 else 0)
+    return [f for f, kind, k in split if not (k.isdecimal() and len(k) < 10) or int(k) == largest[kind]]
 
 
 def _charts(page: Page) -> Mapping[str, list[Markup]]:
@@ -158,7 +167,7 @@ def _charts(page: Page) -> Mapping[str, list[Markup]]:
     voting = [e for e in page.evaluations if any(t.curve for t in e.tasks)][:MOST_CHARTS]
     made = {
         "training": [charts.losses(page.trainings, "loss"), charts.rates(page.trainings, "rate")],
-        "validation": [charts.validation(t, f"valid{i}") for i, t in enumerate(page.trainings[:MOST_CHARTS])],
+        "validation": [_validation(t, f"valid{i}") for i, t in enumerate(page.trainings[:MOST_CHARTS])],
         "accuracy": [charts.accuracies(bars, first, "acc")],
         "votes": [
             charts.votes({t.task: t.curve for t in e.tasks}, f"maj@k of {e.label}", f"votes{i}")
@@ -166,6 +175,12 @@ def _charts(page: Page) -> Mapping[str, list[Markup]]:
         ],
     }
     return {kind: [chart for chart in drawn if chart is not None] for kind, drawn in made.items()}
+
+
+def _validation(training: Training, name: str) -> Markup | None:
+    chart = charts.validation(training, name)
+    caption = Markup("<figcaption>Validation loss by source, {}.</figcaption>").format(training.name)
+    return None if chart is None else chart + caption
 
 
 def _groups(page: Page) -> list[tuple[Evaluation, Any]]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
+from llemma.grade.vote import maj_at_k, majority, pass_at_k
 from llemma.report.page.read import Damage, Folder, finite, json_object, listed, rows, rows_at, table, whole, words
 from llemma.report.tables import Figure, figures
 from llemma.report.units import one_line
@@ -63,7 +65,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResult:
-    """One task of an evaluation. ``curve`` holds (k, maj@k, pass@k) over the first k samples."""
+    """One task of an evaluation. ``curve`` holds (k, maj@k, pass@k) as the metrics define them."""
 
     task: str
     problems: int
@@ -85,25 +87,30 @@ class Evaluation:
 
 @dataclass(slots=True)
 class _Problem:
-    """The samples of one problem in a few bytes each: place in the file, k, vote, whether it is correct."""
+    """The samples of one problem in a few bytes each: place in the file, k, vote, outcome (1 correct, -1 error)."""
 
     offsets: array[int] = field(default_factory=lambda: array("q"))
     ks: array[int] = field(default_factory=lambda: array("q"))
     votes: array[int] = field(default_factory=lambda: array("q"))
-    right: array[int] = field(default_factory=lambda: array("b"))
+    outcomes: array[int] = field(default_factory=lambda: array("b"))
 
     def in_order(self) -> list[int]:
         return sorted(range(len(self.ks)), key=lambda i: self.ks[i])
 
-    def majority(self, order: Iterable[int]) -> bool | None:
-        """Whether the most frequent answer is correct (first given wins a tie); None without any vote."""
-        counts: Counter[int] = Counter()
-        right: dict[int, int] = {}
-        for i in order:
-            if self.votes[i] != NO_VOTE:
-                counts[self.votes[i]] += 1
-                right.setdefault(self.votes[i], self.right[i])
-        return bool(right[counts.most_common(1)[0][0]]) if counts else None
+    def keys(self) -> list[str | None]:
+        """The votes in order of k, without the samples that failed."""
+        order = [i for i in self.in_order() if self.outcomes[i] >= 0]
+        return [None if self.votes[i] == NO_VOTE else str(self.votes[i]) for i in order]
+
+    def right(self) -> set[str]:
+        """The keys of correct answers."""
+        pairs = zip(self.votes, self.outcomes, strict=True)
+        return {str(vote) for vote, outcome in pairs if outcome > 0 and vote != NO_VOTE}
+
+    def solved(self) -> bool | None:
+        """Whether the vote is won by a correct answer; None without any vote."""
+        winner = majority(self.keys())
+        return None if winner is None else winner in self.right()
 
 
 @dataclass(slots=True)
@@ -120,7 +127,7 @@ class _Tally:
         problem.offsets.append(offset)
         problem.ks.append(max(-(1 << 40), min(1 << 40, whole(row.get("k")))))
         problem.votes.append(NO_VOTE if key is None else self.keys.setdefault(words(key)[:500], len(self.keys)))
-        problem.right.append(verdict == "correct")
+        problem.outcomes.append({"correct": 1, "error": -1}.get(verdict, 0))
 
 
 def read_evaluation(folder: Folder) -> Evaluation:
@@ -171,15 +178,17 @@ def _result(folder: Folder, task: str, tally: _Tally) -> TaskResult:
 
 
 def _curve(tally: _Tally) -> tuple[tuple[int, float, float], ...]:
-    orders = [(problem, problem.in_order()) for problem in tally.problems.values()]
-    most = max((len(order) for _, order in orders), default=0)
+    problems = [problem for problem in tally.problems.values() if any(o >= 0 for o in problem.outcomes)]
+    keys, right = [problem.keys() for problem in problems], [problem.right() for problem in problems]
+    most = max(map(len, keys), default=0)
     if most < 2:
         return ()
     points = []
-    for k in sorted({*(2**i for i in range(most.bit_length())), most}):
-        voted = sum(problem.majority(order[:k]) is True for problem, order in orders)
-        passed = sum(any(problem.right[i] for i in order[:k]) for problem, order in orders)
-        points.append((k, voted / len(orders), passed / len(orders)))
+    for k in sorted({*(1 << i for i in range(most.bit_length())), most}):
+        passed = [
+            pass_at_k(len(ks), p.outcomes.count(1), min(k, len(ks))) for ks, p in zip(keys, problems, strict=True)
+        ]
+        points.append((k, fmean(maj_at_k(keys, right, k)), fmean(passed)))
     return tuple(points)
 
 
@@ -196,7 +205,7 @@ def _choose(tally: _Tally) -> dict[str, str]:
     for name, problem in tally.problems.items():
         if not open_rules:
             break
-        voted = problem.majority(problem.in_order())
+        voted = problem.solved()
         why = next((why for why, rule in open_rules.items() if rule(problem, voted)), None)
         if why is not None:
             chosen[name] = why
@@ -209,7 +218,7 @@ def _shown(folder: Folder, why: str, problem: _Problem) -> Shown:
     order = problem.in_order()
     found = list(rows_at(folder.path, (problem.offsets[i] for i in order[:256])))
     first: Mapping[str, Any] = found[0] if found else {}
-    voted = problem.majority(order)
+    voted = problem.solved()
     verdict = None if voted is None else "correct" if voted else "wrong"
     return Shown(
         why=why,

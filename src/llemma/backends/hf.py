@@ -1,0 +1,179 @@
+"""Models in Hugging Face format, in this process: ``hf:FOLDER_OR_NAME``.
+
+Llama-architecture folders run on our own engine (shared prefix, shrinking batch); every other causal language
+model runs through ``transformers``' ``generate``. Weights are fp32 on CPU, bf16 on a GPU.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llemma.backends import Request
+from llemma.errors import BackendError, Caught, ConfigError, boundary
+from llemma.models.checkpoint import load_model, model_folder
+from llemma.models.generate import Decoding, Generated, generate
+from llemma.models.llama import Llama
+from llemma.records import Completion, Sampling
+from llemma.run import read_json
+from llemma.tokens.tokenizer import Tokenizer, load_tokenizer
+
+BATCH = 256
+
+
+class LlamaBackend:
+    """A Llama folder on our own engine."""
+
+    def __init__(self, model: Llama, tokenizer: Tokenizer, name: str) -> None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        self._model = model.to(device=device, dtype=dtype).eval()
+        self._tokenizer = tokenizer
+        self.batch = BATCH
+        self.info: Mapping[str, str] = {
+            "engine": "llemma",
+            "torch": torch.__version__,
+            "model": name,
+            "device": device,
+            "dtype": str(dtype).removeprefix("torch."),
+        }
+
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+        """One completion per request; prompts too long for the context lose their beginning (as in the paper)."""
+        if not requests:
+            return []
+        room = self._model.config.max_position_embeddings
+        if sampling.max_tokens >= room:
+            raise ConfigError(f"max_tokens={sampling.max_tokens} leaves no room for a prompt in a context of {room}")
+        end = [self._tokenizer.end_id] if self._tokenizer.end_id is not None else [0]
+        prompts = [(self._tokenizer.encode(r.prompt) or end)[-(room - sampling.max_tokens) :] for r in requests]
+        how = Decoding(
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seeds=[r.seed for r in requests],
+            end_id=self._tokenizer.end_id,
+        )
+        outputs = generate(self._model, prompts, how, stopper(self._tokenizer, sampling.stop, len(prompts)))
+        return [self._completion(output, sampling.stop) for output in outputs]
+
+    def _completion(self, output: Generated, stop: Sequence[str]) -> Completion:
+        text = cut(self._tokenizer.decode(output.ids), stop)
+        return Completion(text=text, finish=output.finish, logprob=output.logprob, tokens=len(output.ids))
+
+
+class TransformersBackend:
+    """Any causal language model through ``transformers``; one prompt's batch is padded on the left."""
+
+    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+        self._model, self._tokenizer = model.eval(), tokenizer
+        self._tokenizer.padding_side = "left"
+        if self._tokenizer.pad_token_id is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token
+        self.batch = 16
+        self.info: Mapping[str, str] = {
+            "engine": f"transformers {importlib.metadata.version('transformers')}",
+            "torch": torch.__version__,
+            "model": name,
+            "device": str(model.device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+        }
+
+    @torch.no_grad()
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+        """One completion per request; sampled requests run one by one, so that each has its own seed."""
+        if sampling.temperature == 0:
+            return self._generate(requests, sampling)
+        return [self._generate([request], sampling)[0] for request in requests]
+
+    def _generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+        torch.manual_seed(requests[0].seed % 2**63)
+        batch = self._tokenizer([r.prompt for r in requests], return_tensors="pt", padding=True).to(self._model.device)
+        batch.pop("token_type_ids", None)
+        how: dict[str, Any] = {"do_sample": False}
+        if sampling.temperature > 0:
+            how = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        if sampling.stop:
+            how |= {"stop_strings": list(sampling.stop), "tokenizer": self._tokenizer}
+        pad = self._tokenizer.pad_token_id
+        out = self._model.generate(**batch, max_new_tokens=sampling.max_tokens, pad_token_id=pad, **how)
+        found = []
+        for row in out[:, batch["input_ids"].shape[1] :].tolist():
+            text = self._tokenizer.decode(row, skip_special_tokens=True)
+            kept = cut(text, sampling.stop)
+            tokens = sum(token != pad for token in row)
+            finish = "stop" if kept != text else "eos" if len(row) > tokens or tokens < sampling.max_tokens else "length"
+            found.append(Completion(text=kept, finish=finish, tokens=tokens))
+        return found
+
+
+def open(target: str) -> LlamaBackend | TransformersBackend:  # noqa: A001 - the plug-in contract's name
+    """The back end for a local folder, or for a hub name that ``transformers`` finds in its cache or online."""
+    path = Path(target).expanduser()
+    if not path.is_dir():
+        return _open_transformers(target)
+    folder = model_folder(path)
+    if read_json(folder / "config.json").get("model_type") == "llama":
+        # a variant of Llama that our engine does not cover goes to transformers
+        loaded = boundary(lambda: load_model(folder)) if _covered(folder) else None
+        if isinstance(loaded, Caught):
+            raise BackendError(loaded.message)
+        if loaded is not None:
+            return LlamaBackend(loaded, load_tokenizer(folder), target)
+    return _open_transformers(str(folder))
+
+
+def stopper(tokenizer: Tokenizer, stop: Sequence[str], rows: int) -> Callable[[int, int], bool]:
+    """Tells when a row's text contains a stop string, looking at its last tokens only."""
+    if not stop:
+        return lambda row, token: False
+    longest = max(len(s.encode()) for s in stop)
+    tail: list[list[int]] = [[] for _ in range(rows)]
+    endings = {s[-1] for s in stop}
+
+    def stopped(row: int, token: int) -> bool:
+        # every token is at least one byte, so the last `longest` tokens hold any stop string that ends here
+        tail[row] = [*tail[row][-longest:], token]
+        if not endings.intersection(tokenizer.decode([token])):
+            return False
+        text = tokenizer.decode(tail[row])
+        return any(s in text for s in stop)
+
+    return stopped
+
+
+def cut(text: str, stop: Sequence[str]) -> str:
+    """The text before the first stop string."""
+    found = [place for s in stop if (place := text.find(s)) >= 0]
+    return text[: min(found)] if found else text
+
+
+def _covered(folder: Path) -> bool:
+    from llemma.models.checkpoint import read_config
+
+    try:
+        read_config(folder)
+    except ConfigError:
+        return False
+    return (folder / "tokenizer.json").is_file()
+
+
+def _open_transformers(name: str) -> TransformersBackend:
+    import transformers
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+
+    def load() -> TransformersBackend:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+        model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(device)
+        return TransformersBackend(model, tokenizer, name)
+
+    loaded = boundary(load)
+    if isinstance(loaded, Caught):
+        raise BackendError(f"hf:{name} cannot be loaded: {loaded.message}")
+    return loaded
