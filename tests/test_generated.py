@@ -204,9 +204,10 @@ def test_completion_follows_prompt(family: str) -> None:
     for worked in everything(family)[:50]:
         for style in ("text", "program"):
             text = render(worked, style)
-            assert text.startswith(prompt(worked))
-            assert prompt(worked) == prompt(worked.question)
-            assert prompt(worked).endswith("\n\nSolution:\n")
+            assert text.startswith(prompt(worked, style))
+            assert prompt(worked, style) == prompt(worked.question, style)
+        assert prompt(worked).endswith("\n\nSolution:\n")
+        assert prompt(worked, "program").endswith("\n\nProgram:\n")
         assert render(worked).endswith(f"\nFinal Answer: The final answer is ${worked.answer}$. I hope it is correct.")
         assert f"```python\n{worked.program}\n```" in render(worked, "program")
 
@@ -298,6 +299,7 @@ def test_a_shorter_run_is_the_head_of_a_longer() -> None:
 
 
 def test_families_and_weights_are_obeyed() -> None:
+    assert {doc.meta["difficulty"] for doc in documents(Options(count=300, difficulty=2))} == {1, 2}
     options = Options(count=400, families=("addition", "linear"), weights={"addition": 3.0}, programs=0.0)
     docs = list(documents(options))
     shares = Counter(doc.meta["family"] for doc in docs)

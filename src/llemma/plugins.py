@@ -14,9 +14,11 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from llemma.config import setting
 from llemma.errors import ConfigError, MissingDependency, nearest
 
 KINDS = ("backends", "sources", "tasks")
@@ -31,6 +33,13 @@ EXTRA_OF = {
     "latex2mathml": "page",
     "matplotlib": "page",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListConfig:
+    """Settings of ``llemma list``."""
+
+    kinds: tuple[str, ...] = setting((), "which kinds of plug-ins (default: all)")
 
 
 def names(kind: str) -> list[str]:

@@ -15,7 +15,7 @@ import torch
 
 from llemma.backends import Request
 from llemma.errors import BackendError, Caught, ConfigError, boundary
-from llemma.models.checkpoint import load_model, model_folder
+from llemma.models.checkpoint import load_model, model_folder, read_config
 from llemma.models.generate import Decoding, Generated, generate
 from llemma.models.llama import Llama
 from llemma.records import Completion, Sampling
@@ -71,7 +71,7 @@ class TransformersBackend:
 
     def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
         self._model, self._tokenizer = model.eval(), tokenizer
-        self._tokenizer.padding_side = "left"
+        self._tokenizer.padding_side = self._tokenizer.truncation_side = "left"
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self.batch = 16
@@ -86,13 +86,23 @@ class TransformersBackend:
     @torch.no_grad()
     def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
         """One completion per request; sampled requests run one by one, so that each has its own seed."""
+        if not requests:
+            return []
         if sampling.temperature == 0:
             return self._generate(requests, sampling)
         return [self._generate([request], sampling)[0] for request in requests]
 
     def _generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
         torch.manual_seed(requests[0].seed % 2**63)
-        batch = self._tokenizer([r.prompt for r in requests], return_tensors="pt", padding=True).to(self._model.device)
+        cut_to: dict[str, Any] = {}
+        if room := getattr(self._model.config, "max_position_embeddings", None):
+            if sampling.max_tokens >= room:
+                raise ConfigError(
+                    f"max_tokens={sampling.max_tokens} leaves no room for a prompt in a context of {room}"
+                )
+            cut_to = {"truncation": True, "max_length": room - sampling.max_tokens}
+        prompts = [r.prompt if self._tokenizer(r.prompt)["input_ids"] else self._tokenizer.eos_token for r in requests]
+        batch = self._tokenizer(prompts, return_tensors="pt", padding=True, **cut_to).to(self._model.device)
         batch.pop("token_type_ids", None)
         how: dict[str, Any] = {"do_sample": False}
         if sampling.temperature > 0:
@@ -106,12 +116,13 @@ class TransformersBackend:
             text = self._tokenizer.decode(row, skip_special_tokens=True)
             kept = cut(text, sampling.stop)
             tokens = sum(token != pad for token in row)
-            finish = "stop" if kept != text else "eos" if len(row) > tokens or tokens < sampling.max_tokens else "length"
+            ended = len(row) > tokens or tokens < sampling.max_tokens
+            finish = "stop" if kept != text else "eos" if ended else "length"
             found.append(Completion(text=kept, finish=finish, tokens=tokens))
         return found
 
 
-def open(target: str) -> LlamaBackend | TransformersBackend:  # noqa: A001 - the plug-in contract's name
+def open(target: str) -> LlamaBackend | TransformersBackend:
     """The back end for a local folder, or for a hub name that ``transformers`` finds in its cache or online."""
     path = Path(target).expanduser()
     if not path.is_dir():
@@ -133,7 +144,7 @@ def stopper(tokenizer: Tokenizer, stop: Sequence[str], rows: int) -> Callable[[i
         return lambda row, token: False
     longest = max(len(s.encode()) for s in stop)
     tail: list[list[int]] = [[] for _ in range(rows)]
-    endings = {s[-1] for s in stop}
+    endings = {s[-1] for s in stop} | {"\ufffd"}  # a token with a part of a character may complete the last one
 
     def stopped(row: int, token: int) -> bool:
         # every token is at least one byte, so the last `longest` tokens hold any stop string that ends here
@@ -153,8 +164,6 @@ def cut(text: str, stop: Sequence[str]) -> str:
 
 
 def _covered(folder: Path) -> bool:
-    from llemma.models.checkpoint import read_config
-
     try:
         read_config(folder)
     except ConfigError:
@@ -170,8 +179,8 @@ def _open_transformers(name: str) -> TransformersBackend:
 
     def load() -> TransformersBackend:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-        model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(device)
-        return TransformersBackend(model, tokenizer, name)
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+        return TransformersBackend(model.to(device), tokenizer, name)
 
     loaded = boundary(load)
     if isinstance(loaded, Caught):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +23,7 @@ import numpy as np
 from llemma import plugins
 from llemma.config import build, setting, to_table
 from llemma.corpus import code_filter
-from llemma.corpus.shards import Shard, ShardWriter
+from llemma.corpus.shards import Shard, ShardWriter, read_manifest
 from llemma.errors import ConfigError, DataError
 from llemma.records import Document, Event, Progress, silent, to_row
 from llemma.run import Run, open_run, sha256_file
@@ -53,6 +54,10 @@ class TokenizerEntry:
     vocab_size: int = setting(2048, "entries when one is trained")
     sample_bytes: int = setting(4_000_000, "bytes of text from each source it is trained on")
 
+    def __post_init__(self) -> None:
+        if not 300 <= self.vocab_size <= 65_536:  # 256 bytes, the end mark, some merges; ids of 16 bits in the shards
+            raise ValueError(f"tokenizer.vocab_size={self.vocab_size} must lie in 300..65536")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusConfig:
@@ -70,6 +75,11 @@ class CorpusConfig:
             raise ValueError("a recipe needs at least one source: [sources.NAME]")
         if sum(entry.weight for entry in self.sources.values()) <= 0:
             raise ValueError("the weights of the sources must sum to something positive")
+        for name in self.sources:
+            if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
+                raise ValueError(f"sources.{name!r}: a source's name is part of file names; use letters, digits, - and _")
+        if self.shard_tokens < 1:
+            raise ValueError(f"shard_tokens={self.shard_tokens} must be at least 1")
         if not 0 <= self.valid_share < 1:
             raise ValueError(f"valid_share={self.valid_share} must lie in 0..1")
 
@@ -84,9 +94,14 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
     """
     readers = {name: _reader(name, entry) for name, entry in config.sources.items()}
     rules = {name: code_filter.rule(e.rule) if e.rule else None for name, e in config.sources.items()}
+    given = _load(config.tokenizer.path) if config.tokenizer.path else None
     started = time.perf_counter()
     with open_run(config.run, "corpus", to_table(config), free=("run",)) as run:
-        tokenizer = _tokenizer(config, readers, run, progress)
+        if (run.folder / "manifest.json").exists():
+            return read_manifest(run.folder)
+        for part in run.folder.rglob(".*.part"):
+            part.unlink()  # a killed process left it; this one holds the lock
+        tokenizer = _tokenizer(config, given, readers, run, progress)
         (run.folder / "shards").mkdir(exist_ok=True)
         for name, read in readers.items():
             if f"source:{name}" not in run.ids:
@@ -109,6 +124,8 @@ def kept(
 
 def _reader(name: str, entry: SourceEntry) -> Reader:
     module = plugins.load("sources", entry.kind or name)
+    if not (hasattr(module, "Options") and hasattr(module, "documents")):
+        raise ConfigError(f"{entry.kind or name} is not a source: it needs a dataclass Options and documents(options)")
     options = build(module.Options, entry.options, where=f"sources.{name}: ", prefix="options.")
     return lambda: iter(module.documents(options))
 
@@ -135,28 +152,32 @@ def _duplicate() -> Callable[[Document], str | None]:
     return stage
 
 
-def _tokenizer(config: CorpusConfig, readers: Mapping[str, Reader], run: Run, progress: Progress) -> Any:
-    tokens = plugins.import_module("llemma.tokens.tokenizer")
-    if config.tokenizer.path:
-        tokenizer = tokens.load_tokenizer(Path(config.tokenizer.path))
-        tokenizer.save(run.folder)
-    elif (run.folder / "tokenizer.json").exists():
-        tokenizer = tokens.load_tokenizer(run.folder)
-    else:
+def _load(path: str) -> Any:
+    """The tokeniser that the recipe names. Raises DataError, ConfigError when it has no end mark."""
+    tokenizer = plugins.import_module("llemma.tokens.tokenizer").load_tokenizer(Path(path))
+    if tokenizer.end_id is None:
+        raise ConfigError(f"{path}: the tokeniser has neither <|endoftext|> nor </s> to end documents")
+    return tokenizer
+
+
+def _tokenizer(config: CorpusConfig, given: Any, readers: Mapping[str, Reader], run: Run, progress: Progress) -> Any:
+    if (run.folder / "tokenizer.json").exists():  # the one that the finished sources were tokenised with
+        return _load(str(run.folder))
+    tokenizer = given
+    if tokenizer is None:
+        tokens = plugins.import_module("llemma.tokens.tokenizer")
         progress(Event(stage="tokeniser", note="training byte-level BPE, one token per digit"))
         texts = (t for name in sorted(readers) for t in _sample(readers[name](), config.tokenizer.sample_bytes))
         tokenizer = tokens.train_tokenizer(texts, config.tokenizer.vocab_size)
-        tokenizer.save(run.folder)
-    if tokenizer.end_id is None:
-        raise ConfigError(f"{config.tokenizer.path}: the tokeniser has neither <|endoftext|> nor </s> to end documents")
+    tokenizer.save(run.folder)
     return tokenizer
 
 
 def _sample(documents: Iterator[Document], limit: int) -> Iterator[str]:
     total = 0
     for document in documents:
-        text = document.text[: max(0, limit - total)]
-        total += len(text)
+        text = _writable(document.text)[: max(0, limit - total)]
+        total += len(text.encode())
         yield text
         if total >= limit:
             return
@@ -179,13 +200,13 @@ def _one_source(
         while chunk := list(itertools.islice(judged, BATCH)):
             dropped.update(reason for _, reason in chunk if reason)
             documents = [document for document, reason in chunk if not reason]
-            texts = [d.text.encode("utf-8", "replace").decode() for d in documents]
+            texts = [_writable(d.text) for d in documents]
             for document, text, ids in zip(documents, texts, tokenizer.encode_batch(texts), strict=True):
                 held_out = _held_out(text, config.valid_share)
                 (valid if held_out else train).add(np.append(ids, tokenizer.end_id))
                 counts.update(documents=1, bytes=len(text.encode()), tokens=len(ids) + 1)
                 if len(samples) < SAMPLES:
-                    samples.append({"id": document.id, "text": text[:2000]})
+                    samples.append({"id": _writable(document.id), "text": text[:2000]})
             figures = {"tokens": counts["tokens"], "dropped": dropped.total()}
             progress(Event(stage=f"corpus: {name}", done=counts["documents"], unit="documents", figures=figures))
     if not counts["documents"]:
@@ -199,6 +220,11 @@ def _one_source(
         "shards": [to_row(shard) for shard in (*train.shards, *valid.shards)],
         "samples": samples,
     }
+
+
+def _writable(text: str) -> str:
+    """The text with ``?`` for half surrogate pairs, which UTF-8 cannot store."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _held_out(text: str, share: float) -> bool:

@@ -6,9 +6,11 @@ end mark (as GPT-NeoX did for Llemma); nothing else is stored in the file.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +54,8 @@ class ShardWriter:
         data = ids.astype(DTYPE).tobytes()
         if self._file is None:
             self._file = open(self._part, "wb")  # noqa: SIM115 - closed by _finish
-        self._file.write(data)
+        with self._named():
+            self._file.write(data)
         self._hash.update(data)
         self._tokens += len(ids)
 
@@ -60,11 +63,23 @@ class ShardWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None:
-            self._finish()
-        elif self._file is not None:
-            self._file.close()
-            self._part.unlink(missing_ok=True)
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            if self._file is not None:
+                with contextlib.suppress(OSError):  # on a full disk the buffer cannot be flushed
+                    self._file.close()
+                self._part.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """A failed write says which file it was; the operating system does not."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = str(self._folder / self._name)
+            raise
 
     def _start(self) -> None:
         self._name = f"{self._source}-{self._split}-{len(self.shards):05d}.bin"
@@ -74,9 +89,10 @@ class ShardWriter:
     def _finish(self) -> None:
         if self._file is None:
             return
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with self._named():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
         self._file = None
         os.replace(self._part, self._folder / self._name)
         sync_folder(self._folder)
@@ -90,9 +106,18 @@ def read_manifest(corpus: Path) -> Mapping[str, Any]:
     """The manifest of a finished corpus folder. Raises DataError with the remedy."""
     path = corpus / "manifest.json"
     if not path.exists():
-        raise DataError("no manifest.json: not a finished corpus; build it with `llemma corpus RECIPE.toml`", where=corpus)
+        raise DataError("no manifest.json: not a finished corpus; build it: `llemma corpus RECIPE.toml`", where=corpus)
     manifest: Mapping[str, Any] = read_json(path)
+    if not (isinstance(manifest, dict) and {"sources", "shards", "tokenizer"} <= manifest.keys()):
+        raise DataError("not the manifest of a corpus; delete the corpus folder and build it again", where=path)
     return manifest
+
+
+def fingerprint(manifest: Mapping[str, Any]) -> str:
+    """One sha256 for everything a trainer reads of a corpus: tokeniser, weights, shards."""
+    weights = {name: source["weight"] for name, source in manifest["sources"].items()}
+    content = [manifest["tokenizer"]["sha256"], weights, [[s["file"], s["sha256"]] for s in manifest["shards"]]]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def open_shard(corpus: Path, shard: Mapping[str, Any], *, verify: bool = True) -> np.ndarray:
@@ -106,7 +131,8 @@ def open_shard(corpus: Path, shard: Mapping[str, Any], *, verify: bool = True) -
     if not path.is_file():
         raise DataError(f"shard missing{remedy}", where=path)
     if path.stat().st_size != shard["tokens"] * DTYPE.itemsize:
-        raise DataError(f"shard damaged: {path.stat().st_size} bytes, not {shard['tokens'] * DTYPE.itemsize}{remedy}", where=path)
+        expected = shard["tokens"] * DTYPE.itemsize
+        raise DataError(f"shard damaged: {path.stat().st_size} bytes, not {expected}{remedy}", where=path)
     if verify and sha256_file(path) != shard["sha256"]:
         raise DataError(f"shard damaged: its sha256 is not the manifest's{remedy}", where=path)
     return np.memmap(path, dtype=DTYPE, mode="r")

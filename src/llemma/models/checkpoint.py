@@ -5,8 +5,10 @@ What ``transformers`` writes for a Llama we read, and what we write ``transforme
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,8 @@ def model_folder(path: Path) -> Path:
 def read_config(folder: Path) -> LlamaConfig:
     """The sizes of a Llama model folder. Raises ConfigError for another architecture or unsupported options."""
     table = read_json(folder / "config.json")
+    if not isinstance(table, dict):
+        raise DataError("expected a JSON object", where=folder / "config.json")
     if table.get("model_type") != "llama":
         raise ConfigError(f"{folder}: architecture {table.get('model_type')!r} is not llama")
     rope = table.get("rope_parameters") or table.get("rope_scaling") or {}
@@ -50,7 +54,8 @@ def read_config(folder: Path) -> LlamaConfig:
         raise ConfigError(f"{folder}: activation {table['hidden_act']!r} is not supported")
     known = {k: table[k] for k in LlamaConfig.__slots__ if table.get(k) is not None}
     known.setdefault("num_key_value_heads", known.get("num_attention_heads"))
-    known.setdefault("tie_word_embeddings", False)  # Hugging Face's default, not ours
+    # keys that a config.json leaves out have Hugging Face's defaults, not ours
+    known = {"tie_word_embeddings": False, "rms_norm_eps": 1e-6, "max_position_embeddings": 2048} | known
     if "rope_theta" in rope:
         known["rope_theta"] = rope["rope_theta"]
     config = build(LlamaConfig, known, where=f"{folder}/config.json: ")
@@ -131,9 +136,9 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         save_file(dict(sorted(tensors.items())), beside, metadata={"format": "pt"})
     except SafetensorError as error:
         beside.unlink(missing_ok=True)
-        if "os error 28" in str(error) or "No space" in str(error):
-            raise OSError(28, "No space left on device", str(path)) from error
-        raise OSError(5, str(error), str(path)) from error
+        found = re.search(r"os error (\d+)", str(error))
+        code = int(found[1]) if found else errno.EIO
+        raise OSError(code, os.strerror(code) if found else str(error), str(path)) from error
     with open(beside, "rb+") as file:
         os.fsync(file.fileno())
     beside.replace(path)

@@ -8,15 +8,16 @@ depend, in the last bits, on which rows share its batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from llemma.models.llama import Attention, Llama
+from llemma.models.llama import Block, Llama
 
 TOP = 64  # most probable tokens looked at before a row is sorted whole
 GROW = 32  # slots the cache grows by
@@ -101,7 +102,8 @@ def generate(model: Llama, prompts: Sequence[Sequence[int]], how: Decoding, stop
 
 def split_prefix(prompts: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
     """The longest prefix of ids that all prompts share, leaving each at least one id of its own."""
-    first, last = min(prompts), max(prompts)
+    ids = [list(p) for p in prompts]
+    first, last = min(ids), max(ids)
     shared = 0
     while shared < min(len(first), len(last)) and first[shared] == last[shared]:
         shared += 1
@@ -189,11 +191,15 @@ def _invert(mass: Tensor, order: Tensor, top_p: float, u: Tensor) -> Tensor:
     return order.gather(1, place[:, None])[:, 0]
 
 
+def _blocks(model: Llama) -> Iterable[Block]:
+    return cast(Iterable[Block], model.model.layers)
+
+
 def _run_prefix(model: Llama, prefix: list[int], cache: _Cache) -> None:
     """Run the shared prefix once as a batch of one; store its keys and values."""
     turn = model.rotation(len(prefix))
     x = model.model.embed_tokens(torch.tensor([prefix], device=model.lm_head.weight.device))
-    for block in model.model.layers:
+    for block in _blocks(model):
         normed = block.input_layernorm(x)
         q, k, v = block.self_attn.project(normed, turn)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
@@ -217,8 +223,8 @@ def _advance(model: Llama, ids: Tensor, used: int, start: Tensor, prefix: int, c
     allowed |= seen == slot[None, :, None]  # padding sees itself: a row with nothing to see would be NaN
     hidden = (~allowed).to(device)
     x = model.model.embed_tokens(ids.to(device))
-    for i, block in enumerate(model.model.layers):
-        attention: Attention = block.self_attn
+    for i, block in enumerate(_blocks(model)):
+        attention = block.self_attn
         q, k, v = attention.project(block.input_layernorm(x), turn)
         own_k, own_v = cache.own[i]
         own_k[:, used : used + T], own_v[:, used : used + T] = k.flatten(0, 1), v.flatten(0, 1)

@@ -35,6 +35,9 @@ class LlamaConfig:
     tie_word_embeddings: bool = setting(True, "share the input embedding with the output layer")
 
     def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) <= 0 and name != "tie_word_embeddings":
+                raise ValueError(f"{name}={getattr(self, name)} must be positive")
         if self.hidden_size % self.num_attention_heads or (self.hidden_size // self.num_attention_heads) % 2:
             raise ValueError(
                 f"hidden_size={self.hidden_size} must split into num_attention_heads={self.num_attention_heads} "
@@ -159,7 +162,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, turn: Rotation) -> Tensor:
         """(B, T, hidden_size) → (B, T, hidden_size)."""
         x = x + self.self_attn(self.input_layernorm(x), turn)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        x = x + self.mlp(self.post_attention_layernorm(x))
+        return x
 
 
 class Trunk(nn.Module):

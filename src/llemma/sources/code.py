@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def documents(options: Options) -> Iterator[Document]:
     Raises ConfigError for a package that is not installed, DataError for a folder that does not exist.
     """
     total = 0
-    for name, path in sorted(_files(options), key=lambda item: hashlib.blake2b(item[0].encode()).digest()):
+    for name, path in sorted(_files(options), key=lambda item: hashlib.blake2b(os.fsencode(item[0])).digest()):
         size = path.stat().st_size
         if size > options.max_file_bytes:
             continue
@@ -53,7 +54,11 @@ def documents(options: Options) -> Iterator[Document]:
 
 
 def _files(options: Options) -> Iterator[tuple[str, Path]]:
-    for name, root in [*((p, package_folder(p)) for p in options.packages), *((f.name, f) for f in options.folders)]:
+    folders: dict[str, Path] = {}
+    for folder in options.folders:
+        name = folder.resolve().name
+        folders[name if name not in folders else f"{name}-{len(folders) + 1}"] = folder  # ids stay unique
+    for name, root in [*((p, package_folder(p)) for p in options.packages), *folders.items()]:
         if not root.is_dir():
             raise DataError("no such folder", where=root)
         for path in root.rglob("*"):

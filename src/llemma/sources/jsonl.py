@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,21 +41,21 @@ def documents(options: Options) -> Iterator[Document]:
 def _read(file: Path, options: Options) -> Iterator[Document]:
     number = 0
     try:
-        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else open(file, encoding="utf-8") as lines:
+        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as lines:
             for number, line in enumerate(lines, 1):
                 if not line.strip():
                     continue
-                row = json.loads(line)
+                row = json.loads(line.decode("utf-8"))
                 if not isinstance(row, dict) or not isinstance(row.get(options.text), str):
                     raise DataError(f"expected an object with a string field {options.text!r}", where=f"{file}:{number}")
                 name = str(row.get(options.id, f"{file.name}:{number}"))
                 meta = {k: v for k, v in row.items() if k not in (options.text, options.id)}
                 yield Document(id=name, text=row[options.text], source="jsonl", meta=meta)
-    except json.JSONDecodeError as error:
-        raise DataError(f"not valid JSON: {error.msg}", where=f"{file}:{number}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 text: {error.reason}", where=f"{file}:{number + 1}") from error
-    except (OSError, EOFError) as error:
+        raise DataError(f"not UTF-8 text: {error.reason}", where=f"{file}:{number}") from error
+    except ValueError as error:  # JSONDecodeError, or a number of more digits than Python reads
+        raise DataError(f"not valid JSON: {getattr(error, 'msg', error)}", where=f"{file}:{number}") from error
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(explain(error), where=file) from error
     if number == 0:
         raise DataError("the file is empty", where=file)

@@ -11,6 +11,8 @@ import pydoc_data.topics
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.message import Message
+from typing import cast
 
 from llemma.config import setting
 from llemma.records import Document
@@ -43,7 +45,7 @@ def _texts(options: Options) -> Iterator[tuple[str, str]]:
         yield f"topic/{topic}", text
     found = {d.metadata["Name"]: d for d in importlib.metadata.distributions() if d.metadata["Name"]}
     for name in sorted(found):
-        text = str(found[name].metadata.get_payload() or "")
+        text = str(cast(Message, found[name].metadata).get_payload() or "")
         if len(text) >= MIN_CHARACTERS:
             yield f"package/{name}", text
     for file in code.documents(code.Options(packages=options.packages, max_bytes=0)):

@@ -27,8 +27,9 @@ class Tokenizer:
 
     def __init__(self, inner: tokenizers.Tokenizer) -> None:
         self._inner = inner
-        end = inner.token_to_id(END)
-        self.end_id: int | None = end if end is not None else inner.token_to_id("</s>")
+        inner.encode_special_tokens = True  # or a text that holds "<|endoftext|>" could end a document
+        self._end = next((name for name in (END, "</s>") if inner.token_to_id(name) is not None), None)
+        self.end_id: int | None = inner.token_to_id(self._end) if self._end else None
 
     @property
     def vocab_size(self) -> int:
@@ -57,12 +58,12 @@ class Tokenizer:
         """Write ``tokenizer.json`` and the ``tokenizer_config.json`` that ``transformers`` wants."""
         settings = {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "eos_token": END,
+            "eos_token": self._end,
             "bos_token": None,
             "clean_up_tokenization_spaces": False,
         }
-        atomic_write(folder / "tokenizer.json", self.to_json())
         atomic_write(folder / "tokenizer_config.json", json.dumps(settings, indent=1))
+        atomic_write(folder / "tokenizer.json", self.to_json())  # last: where it exists, both do
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -86,10 +87,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     if vocab_size < 300:
         raise ConfigError(f"vocab_size={vocab_size}: a byte-level tokeniser needs at least 300 entries")
     inner = tokenizers.Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+    inner.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
-    inner.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    inner.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[END],

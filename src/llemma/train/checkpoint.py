@@ -6,6 +6,8 @@ complete; its files' sha256 stand in ``state.json`` and are checked on loading.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -21,8 +23,6 @@ from llemma.models.checkpoint import fill, load_tensors, save_model, save_tensor
 from llemma.models.llama import Llama
 from llemma.run import read_json, sha256_file, sync_folder, write_json
 
-_FILES = ("model.safetensors", "optimizer.safetensors")
-
 
 def save_checkpoint(
     folder: Path, step: int, model: Llama, optimizer: AdamW, *, end_id: int | None, state: Mapping[str, Any], keep: int
@@ -35,16 +35,19 @@ def save_checkpoint(
     try:
         save_model(model, part, end_id=end_id)
         save_tensors(_optimizer_tensors(model, optimizer), part / "optimizer.safetensors")
-        hashes = {name: sha256_file(part / name) for name in _FILES}
-        write_json(part / "state.json", {"step": step, "sha256": hashes, **state})
+        hashes = {path.name: sha256_file(path) for path in sorted(part.iterdir())}
+        content = {"step": step, "sha256": hashes, **state}
+        write_json(part / "state.json", {**content, "seal": _seal(content)})
         if final.exists():  # the same step again after a crash between rename and log
             shutil.rmtree(final)
         os.replace(part, final)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     sync_folder(folder)
-    for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+    kept = checkpoints(folder)[-keep:]
+    for old in folder.glob("step-*"):  # the half-deleted ones of a killed process too
+        if old not in kept:
+            shutil.rmtree(old)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -57,14 +60,22 @@ def load_checkpoint(path: Path, model: Llama, optimizer: AdamW) -> Mapping[str, 
 
     Raises DataError when a file does not have the sha256 it was written with.
     """
-    state: Mapping[str, Any] = read_json(path / "state.json")
+    remedy = f"delete {path} and run again: training goes on from the checkpoint before it, or from the start"
+    stored = read_json(path / "state.json")
+    state = {key: value for key, value in stored.items() if key != "seal"} if isinstance(stored, dict) else {}
+    if "sha256" not in state or stored.get("seal", _seal(state)) != _seal(state):
+        raise DataError(f"damaged checkpoint file; {remedy}", where=path / "state.json")
     for name, expected in state["sha256"].items():
         if not (path / name).is_file() or sha256_file(path / name) != expected:
-            remedy = f"delete {path} and run again: training goes on from the checkpoint before it, or from the start"
             raise DataError(f"damaged checkpoint file; {remedy}", where=path / name)
     fill(model, load_tensors(path / "model.safetensors"), where=path)
     _fill_optimizer(model, optimizer, load_tensors(path / "optimizer.safetensors"))
     return state
+
+
+def _seal(state: Mapping[str, Any]) -> str:
+    """The sha256 of what ``state.json`` says, kept in it beside the rest."""
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def _optimizer_tensors(model: Llama, optimizer: AdamW) -> dict[str, Tensor]:

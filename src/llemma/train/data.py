@@ -90,7 +90,10 @@ class Blocks:
 
 
 def pattern(weights: Sequence[float], length: int) -> np.ndarray:
-    """A sequence of source numbers in which every prefix holds the weights' proportions to within one."""
+    """A sequence of source numbers whose every prefix holds the weights' proportions to within two samples.
+
+    Within one up to three sources; the worst found by search up to 24 sources is 1.3.
+    """
     share = np.array(weights, dtype=np.float64) / sum(weights)
     given = np.zeros(len(share))
     out = np.empty(length, dtype=np.int64)
@@ -121,8 +124,8 @@ def validation(corpus: Path, sources: Sequence[str], *, context: int, rows: int)
     manifest = read_manifest(corpus)
     found = {}
     for name in sources:
-        held = sum(s["tokens"] for s in manifest["shards"] if s["source"] == name and s["split"] == "valid")
-        if held > context:
+        shards = [s for s in manifest["shards"] if s["source"] == name and s["split"] == "valid"]
+        if sum((s["tokens"] - 1) // context for s in shards):
             blocks = Blocks(corpus, manifest, name, "valid", context)
             found[name] = np.stack([blocks[i].astype(np.int64) for i in range(min(rows, len(blocks)))])
     return found

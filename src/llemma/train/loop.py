@@ -6,6 +6,7 @@ or interrupted at any step. Parallel training is not here yet.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import shutil
@@ -21,9 +22,10 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
-from llemma.config import to_table
+from llemma.config import build, to_table
+from llemma.corpus.shards import fingerprint, read_manifest
 from llemma.errors import ConfigError, RunError
-from llemma.models.checkpoint import load_model, model_folder, save_model
+from llemma.models.checkpoint import load_model, model_folder, read_config, save_model
 from llemma.models.llama import Llama, LlamaConfig, initialise, parameter_count
 from llemma.records import Event, Progress, silent
 from llemma.run import Run, open_run, read_json, sha256_file
@@ -50,10 +52,11 @@ def train(config: TrainConfig, progress: Progress = silent, *, stop_at: int | No
     """
     tokenizer = load_tokenizer(config.corpus)
     data = _mixture(config)
+    _sizes(config, tokenizer)  # a model that cannot fit is refused before there is a run folder with its settings
     set_threads(config.threads)
-    settings = to_table(config) | {"corpus_sha256": sha256_file(config.corpus / "manifest.json")}
+    settings = to_table(config) | {"corpus_sha256": fingerprint(read_manifest(config.corpus))}
     if config.init != "random":
-        settings["init_sha256"] = sha256_file(model_folder(Path(config.init)) / "model.safetensors")
+        settings["init_sha256"] = _weights_sha256(model_folder(Path(config.init)))
     with open_run(config.run, "train", settings, free=FREE) as run:
         done = run.folder / "metrics.json"
         if done.exists() and (run.folder / "model" / "config.json").exists():
@@ -76,19 +79,11 @@ def plan(config: TrainConfig) -> Mapping[str, Any]:
 
 def initial_model(config: TrainConfig, tokenizer: Tokenizer) -> Llama:
     """The model at step 0: random by ``seed``, or the folder ``init``. Raises ConfigError when it cannot fit."""
-    if config.init == "random":
-        model = Llama(_sizes(config, tokenizer))
-        initialise(model, config.seed)
-        return model
-    folder = model_folder(Path(config.init))
-    model = load_model(folder)
-    if model.config.vocab_size != tokenizer.vocab_size:
-        raise ConfigError(
-            f"init={folder} has {model.config.vocab_size} vocabulary entries, the corpus's tokeniser "
-            f"{tokenizer.vocab_size}; build the corpus with tokenizer.path={folder}"
-        )
-    if model.config.max_position_embeddings < config.context:
-        raise ConfigError(f"context={config.context} is longer than init's {model.config.max_position_embeddings}")
+    sizes = _sizes(config, tokenizer)
+    if config.init != "random":
+        return load_model(model_folder(Path(config.init)))
+    model = Llama(sizes)
+    initialise(model, config.seed)
     return model
 
 
@@ -109,8 +104,26 @@ def set_threads(threads: int) -> None:
 
 
 def _sizes(config: TrainConfig, tokenizer: Tokenizer) -> LlamaConfig:
-    sizes = to_table(config.model)
-    return LlamaConfig(vocab_size=tokenizer.vocab_size, max_position_embeddings=config.context, **sizes)
+    if config.init == "random":
+        table = to_table(config.model)
+        table |= {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": config.context}
+        return build(LlamaConfig, table, where="model: ")
+    folder = model_folder(Path(config.init))
+    sizes = read_config(folder)
+    if sizes.vocab_size != tokenizer.vocab_size:
+        raise ConfigError(
+            f"init={folder} has {sizes.vocab_size} vocabulary entries, the corpus's tokeniser "
+            f"{tokenizer.vocab_size}; build the corpus with tokenizer.path={folder}"
+        )
+    if sizes.max_position_embeddings < config.context:
+        raise ConfigError(f"context={config.context} is longer than init's {sizes.max_position_embeddings}")
+    return sizes
+
+
+def _weights_sha256(folder: Path) -> str:
+    """One sha256 for the weight files of a model folder."""
+    hashes = [sha256_file(path) for path in sorted(folder.glob("*.safetensors"))]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _mixture(config: TrainConfig) -> Mixture:
@@ -156,10 +169,11 @@ def _loop(
                 f"{run.folder}: loss {loss}, gradient norm {norm} at step {seen}; lower optim.lr and start a new run "
                 "(run=OTHER); checkpoints before this step are kept"
             )
-        if seen % config.log_every == 0 or seen == last:
+        kept = seen % config.checkpoint_every == 0 or seen == last
+        if seen % config.log_every == 0 or kept:  # at checkpoints too: a resumed run then logs the same means
             seconds = time.perf_counter() - clock
             tokens = len(losses) * config.batch_size * config.context
-            row = {
+            row: dict[str, Any] = {
                 "id": f"step-{seen:06d}",
                 "step": seen,
                 "tokens": seen * config.batch_size * config.context,
@@ -171,15 +185,23 @@ def _loop(
             }
             run.append([row])
             figures = {"loss": round(row["loss"], 4), "tokens/s": round(row["tokens_per_second"])}
-            progress(Event(stage=f"train {run.folder.name}", done=seen, total=config.steps, unit="steps", figures=figures))
+            progress(
+                Event(stage=f"train {run.folder.name}", done=seen, total=config.steps, unit="steps", figures=figures)
+            )
             clock, losses = time.perf_counter(), []
         if seen == config.steps or (config.valid_every and seen % config.valid_every == 0):
             valid = {name: _valid_loss(config, model, rows) for name, rows in held_out.items()}
             run.append([{"id": f"valid-{seen:06d}", "step": seen, "valid": valid}])
-        if seen % config.checkpoint_every == 0 or seen == last:
+        if kept:
             state = {"tokens": seen * config.batch_size * config.context}
             save_checkpoint(
-                run.folder / "checkpoints", seen, model, optimizer, end_id=tokenizer.end_id, state=state, keep=config.keep
+                run.folder / "checkpoints",
+                seen,
+                model,
+                optimizer,
+                end_id=tokenizer.end_id,
+                state=state,
+                keep=config.keep,
             )
     return max(first, last)
 
@@ -200,7 +222,10 @@ def _valid_loss(config: TrainConfig, model: Llama, rows: np.ndarray) -> float:
     """Mean loss in nats over (rows, context + 1) held-out ids."""
     size = config.batch_size
     with torch.no_grad(), autocast(config.precision):
-        parts = [(len(part), model.loss(torch.from_numpy(part)).item()) for part in np.split(rows, range(size, len(rows), size))]
+        parts = [
+            (len(part), model.loss(torch.from_numpy(part)).item())
+            for part in np.split(rows, range(size, len(rows), size))
+        ]
     return sum(n * loss for n, loss in parts) / len(rows)
 
 
@@ -228,4 +253,3 @@ def _finish(config: TrainConfig, run: Run, model: Llama, data: Mixture, tokenize
     }
     run.write_json("metrics.json", metrics)
     return Trained(model=final, metrics=metrics)
-

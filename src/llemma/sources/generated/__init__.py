@@ -58,6 +58,7 @@ class Options:
 
     families: tuple[str, ...] = field(default=(), metadata={"help": "families of problems; empty: all"})
     count: int = field(default=50_000, metadata={"help": "number of documents"})
+    difficulty: int = field(default=0, metadata={"help": "highest level of difficulty; 0: all of the training split"})
     seed: int = field(default=0, metadata={"help": "another seed gives other problems of the same training set"})
     programs: float = field(default=0.15, metadata={"help": "share of documents solved by a Python program, 0 to 1"})
     weights: Mapping[str, float] = field(
@@ -94,14 +95,17 @@ def render(worked: Worked, style: str = "text") -> str:
         ending = f"Final Answer: The final answer is ${worked.answer}$. I hope it is correct."
         return f"{prompt(worked)}{worked.solution}\n{ending}"
     if style == "program":
-        return f"{prompt(worked)}```python\n{worked.program}\n```\nI hope my solution is correct."
+        return f"{prompt(worked, style)}```python\n{worked.program}\n```\nI hope my solution is correct."
     raise ConfigError(f"unknown style {style!r}{nearest(style, STYLES)}")
 
 
-def prompt(worked_or_question: Worked | str) -> str:
-    """The text a model continues: with a completion after it, it is what ``render`` gives."""
+def prompt(worked_or_question: Worked | str, style: str = "text") -> str:
+    """The text a model continues: with a completion after it, it is what ``render`` gives.
+
+    The heading says which style is wanted: with one heading for both, a small model answers at random in either.
+    """
     question = worked_or_question.question if isinstance(worked_or_question, Worked) else worked_or_question
-    return f"Problem:\n{question}\n\nSolution:\n"
+    return f"Problem:\n{question}\n\n{'Program' if style == 'program' else 'Solution'}:\n"
 
 
 def documents(options: Options) -> Iterator[Document]:
@@ -113,7 +117,8 @@ def documents(options: Options) -> Iterator[Document]:
     shares = _shares(chosen, options.weights)
     if not 0 <= options.programs <= 1:
         raise ConfigError(f"programs must be from 0 to 1, not {options.programs}")
-    streams = [_stream(_family(name), "train", options.seed, _weights(name, "train", None)) for name in chosen]
+    cap = (0, options.difficulty) if options.difficulty else None
+    streams = [_stream(_family(name), "train", options.seed, _weights(name, "train", cap)) for name in chosen]
     return _mix(chosen, shares, streams, options)
 
 

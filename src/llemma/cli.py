@@ -1,0 +1,349 @@
+"""The command line: ``llemma VERB [name or file.toml ...] key=value ... [--json]``.
+
+The only file that prints or exits. Every verb resolves its settings, calls one function of the library and
+shows the result; progress goes to stderr, results to stdout. A mistake of the user is one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llemma.errors import ConfigError, LlemmaError, explain, nearest
+from llemma.records import Event, Progress, to_row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """A verb: its line in the help, its plain words, where its settings class is, and what it does."""
+
+    summary: str
+    words: str
+    settings: str
+    run: Callable[[Call], int]
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a verb: resolved settings, whether JSON is wanted, the sink for progress."""
+
+    settings: Any
+    json: bool
+    progress: Progress
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code: 0 done, 1 a finished run that found a fault, 2 a mistake or failure."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()  # here, where a reader that went away or a full disk is still handled
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushing at exit must not fail again
+        return 141
+    except KeyboardInterrupt:
+        print("\nllemma: interrupted; the same command goes on where it was", file=sys.stderr)
+        return 130
+    except (LlemmaError, OSError, MemoryError) as error:
+        print(f"llemma: {explain(error)}", file=sys.stderr)
+        return 2
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        from llemma import __version__
+
+        print(f"llemma {__version__}")
+        return 0
+    name, rest = words[0], words[1:]
+    if name not in VERBS:
+        raise ConfigError(f"unknown verb {name!r}{nearest(name, VERBS)}; see llemma --help")
+    verb = VERBS[name]
+    if "-h" in rest or "--help" in rest:
+        print(_help(name, verb))
+        return 0
+    flags = [w for w in rest if w.startswith("-") and w != "-"]
+    if any(flag != "--json" for flag in flags):
+        other = next(flag for flag in flags if flag != "--json")
+        raise ConfigError(f"unknown option {other}; keys are written key=value, see llemma {name} --help")
+    settings = _settings(name, verb, [w for w in rest if w not in flags])
+    with _Terminal() as terminal:
+        return verb.run(Call(settings=settings, json=bool(flags), progress=terminal))
+
+
+def _settings(name: str, verb: Verb, words: list[str]) -> Any:
+    """The verb's settings from TOML files, plain words and ``key=value`` words."""
+    from llemma.config import resolve
+
+    kind = _load(verb.settings)
+    plain = [w for w in words if not _is_key(w)]
+    files = [Path(w) for w in plain if w.endswith(".toml")]
+    names = [w for w in plain if not w.endswith(".toml")]
+    keys = [w for w in words if _is_key(w)]
+    if names and not verb.field:
+        raise ConfigError(f"llemma {name} takes no word {names[0]!r}; see llemma {name} --help")
+    if names:
+        keys.append(f"{verb.field}={','.join(names)}")
+    return resolve(kind, files=files, words=keys)
+
+
+def _is_key(word: str) -> bool:
+    key = word.partition("=")[0]
+    return "=" in word and all(part.replace("_", "a").isalnum() for part in key.split("."))
+
+
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(f"llemma.{module}"), name)
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {name:{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: llemma VERB [name or file.toml ...] key=value ... [--json]",
+            "",
+            *lines,
+            "",
+            "llemma VERB --help lists the keys of a verb. --json prints results for programs; progress goes to stderr.",
+        ]
+    )
+
+
+def _help(name: str, verb: Verb) -> str:
+    from llemma.config import keys
+
+    lines = [f"usage: llemma {name} {verb.words}".rstrip() + " key=value ... [--json]", "", verb.summary, ""]
+    found = list(keys(_load(verb.settings)))
+    width = max((len(k.name) for k in found), default=0)
+    kinds = max((len(k.type) for k in found), default=0)
+    lines += [f"  {k.name:{width}}  {k.type:{kinds}}  {k.help} [{k.default}]" for k in found]
+    return "\n".join(lines)
+
+
+class _Terminal:
+    """Progress on stderr: a bar with figures and ETA on a terminal, a line now and then elsewhere."""
+
+    EVERY = 10.0  # seconds between lines when stderr is not a terminal
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._stage = ""
+        self._said = 0.0
+        self._began = (0.0, 0)
+
+    def __enter__(self) -> _Terminal:
+        signal.signal(signal.SIGTERM, _interrupt)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop()
+
+    def __call__(self, event: Event) -> None:
+        now = time.monotonic()
+        fresh = event.stage != self._stage
+        if fresh:
+            self._stop()
+            self._stage, self._began = event.stage, (now, event.done)
+        figures = "  ".join(f"{k} {_figure(v)}" for k, v in event.figures.items())
+        if sys.stderr.isatty():
+            self._show(event, figures, fresh)
+        elif fresh or event.note or event.done == event.total or now - self._said >= self.EVERY:
+            self._said = now
+            total = f"/{event.total}" if event.total else ""
+            count = f"{event.done}{total} {event.unit}" if event.unit else ""
+            parts = filter(None, (count, figures, self._eta(event, now), event.note))
+            print(f"{event.stage}:", "  ".join(parts), file=sys.stderr, flush=True)
+
+    def _eta(self, event: Event, now: float) -> str:
+        start, first = self._began
+        if not event.total or event.done <= first or event.done >= event.total:
+            return ""
+        return f"ETA {(now - start) / (event.done - first) * (event.total - event.done):.0f} s"
+
+    def _show(self, event: Event, figures: str, fresh: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if fresh:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=Console(stderr=True))
+            self._bar.start()
+            self._task = self._bar.add_task(event.stage, total=event.total, completed=event.done, figures=figures)
+        if event.note:
+            self._bar.console.print(event.note, markup=False, highlight=False)
+        self._bar.update(self._task, completed=event.done, total=event.total, figures=figures)
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _figure(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(to_row(value), ensure_ascii=False))
+
+
+def _tour(call: Call) -> int:
+    from llemma.report.tables import as_text
+    from llemma.tour import tour
+
+    toured = tour(call.settings, call.progress)
+    if call.json:
+        summary = call.settings.run / "summary.json"
+        _print_json({"report": str(toured.report), "seconds": toured.seconds, "table": _read(summary)["table"]})
+    else:
+        print(as_text(toured.table))
+        print(f"\nreport: {toured.report}   ({sum(toured.seconds.values()):.0f} s)")
+    return 0
+
+
+def _corpus(call: Call) -> int:
+    from llemma.corpus.pipeline import build_corpus
+
+    manifest = build_corpus(call.settings, call.progress)
+    if call.json:
+        _print_json({"run": str(call.settings.run), **{k: v for k, v in manifest.items() if k != "samples"}})
+        return 0
+    for name, source in manifest["sources"].items():
+        drops = ", ".join(f"{n} {reason}" for reason, n in source["dropped"].items()) or "none"
+        print(f"{name}: {source['documents']:,} documents, {source['tokens']:,} tokens; dropped: {drops}")
+    print(f"{call.settings.run}: {manifest['documents']:,} documents, {manifest['tokens']:,} tokens")
+    return 0
+
+
+def _train(call: Call) -> int:
+    from llemma.plugins import import_module
+
+    loop = import_module("llemma.train.loop")
+    if call.settings.dry_run:
+        plan = loop.plan(call.settings)
+        if call.json:
+            _print_json(plan)
+        else:
+            for key, value in plan.items():
+                print(f"{key}: {value:,}" if isinstance(value, int) else f"{key}: {value}")
+        return 0
+    trained = loop.train(call.settings, call.progress)
+    if call.json:
+        _print_json({"run": str(call.settings.run), "model": str(trained.model), **trained.metrics})
+    else:
+        figures = trained.metrics
+        print(f"loss {figures['final_loss']:.4f} after {figures['tokens']:,} tokens; model: {trained.model}")
+    return 0
+
+
+def _eval(call: Call) -> int:
+    from llemma.evaluate.evaluate import evaluate
+    from llemma.report.tables import as_text, compare, figures
+
+    result = evaluate(call.settings, progress=call.progress)
+    if call.json:
+        for task in result.tasks:
+            _print_json(task)
+    else:
+        print(as_text(compare(figures([to_row(task) for task in result.tasks], model=call.settings.model))))
+    return 0
+
+
+def _report(call: Call) -> int:
+    from llemma.plugins import import_module
+
+    path = import_module("llemma.report.page").write_report(list(call.settings.runs), call.settings.out)
+    if call.json:
+        _print_json({"report": str(path)})
+    else:
+        print(path)
+    return 0
+
+
+def _list(call: Call) -> int:
+    from llemma import plugins
+
+    kinds = call.settings.kinds or plugins.KINDS
+    found = {kind: plugins.describe(kind) for kind in kinds}
+    if call.json:
+        _print_json(found)
+        return 0
+    for kind, lines in found.items():
+        print(kind)
+        for name, line in lines.items():
+            print(f"  {name:12}  {line}")
+    return 0
+
+
+def _doctor(call: Call) -> int:
+    from llemma.doctor import examine
+
+    checks = examine(call.settings.folder)
+    broken = any(check.needed and not check.ok for check in checks)
+    if call.json:
+        _print_json({"ok": not broken, "checks": checks})
+        return int(broken)
+    for check in checks:
+        mark = "ok" if check.ok else "MISSING" if check.needed else "no"
+        print(f"{mark:8} {check.name}: {check.detail}" + (f"\n{'':8} → {check.remedy}" if check.remedy else ""))
+    return int(broken)
+
+
+def _read(path: Path) -> Any:
+    from llemma.run import read_json
+
+    return read_json(path)
+
+
+VERBS = {
+    "tour": Verb(
+        summary="the main job in miniature on this machine: corpus, training, evaluation, one HTML report",
+        words="[file.toml]", settings="tour:TourConfig", run=_tour,
+    ),
+    "corpus": Verb(
+        summary="build a corpus: token shards with a manifest",
+        words="RECIPE.toml", settings="corpus.pipeline:CorpusConfig", run=_corpus,
+    ),
+    "train": Verb(
+        summary="pretraining and continued pretraining; resumes an interrupted run",
+        words="FILE.toml", settings="train.config:TrainConfig", run=_train,
+    ),
+    "eval": Verb(
+        summary="sample, grade and score a model on tasks, with 95 % intervals",
+        words="TASK...", settings="evaluate.evaluate:EvalConfig", run=_eval, field="tasks",
+    ),
+    "report": Verb(
+        summary="one self-contained HTML file about runs",
+        words="RUN...", settings="report:ReportConfig", run=_report, field="runs",
+    ),
+    "list": Verb(
+        summary="the plug-ins that are there: tasks, backends, sources",
+        words="[tasks|backends|sources]", settings="plugins:ListConfig", run=_list, field="kinds",
+    ),
+    "doctor": Verb(
+        summary="what works on this machine, and the remedy for what does not",
+        words="", settings="doctor:DoctorConfig", run=_doctor,
+    ),
+}  # fmt: skip

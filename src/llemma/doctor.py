@@ -1,0 +1,126 @@
+"""What works on this machine, and for what does not, the cause and the remedy.
+
+Looks only; changes and installs nothing. Provers and the sandbox's tier are reported when those parts exist.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from llemma.config import setting
+from llemma.errors import Caught, boundary
+from llemma.plugins import EXTRA_OF
+
+_MIN_PYTHON = (3, 11)
+_TOUR_BYTES = 500_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorConfig:
+    """Settings of ``llemma doctor``."""
+
+    folder: Path = setting(Path(), "where runs would be written")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing looked at. ``remedy`` is empty when ``ok``; ``needed`` says whether the tour needs it."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    needed: bool = True
+
+
+def examine(folder: Path = Path()) -> list[Check]:
+    """All checks, in the order to read them; ``folder`` is where runs would be written."""
+    return [_python(), _machine(), *_packages(), *_torch(), _mathematical_packages(), _disk(folder), _data()]
+
+
+def _python() -> Check:
+    ok = sys.version_info >= _MIN_PYTHON
+    return Check(
+        name="python", ok=ok, detail=f"{platform.python_version()} ({sys.executable})",
+        remedy="" if ok else "install Python 3.11 or newer",
+    )  # fmt: skip
+
+
+def _machine() -> Check:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Check(
+        name="machine", ok=memory >= 2e9, detail=f"{cores} cores, {memory / 1e9:.0f} GB memory, {platform.machine()}",
+        remedy="" if memory >= 2e9 else "the tour needs 2 GB of memory",
+    )  # fmt: skip
+
+
+def _packages() -> list[Check]:
+    checks = []
+    for extra in sorted(set(EXTRA_OF.values())):
+        wanted = [name for name, owner in EXTRA_OF.items() if owner == extra]
+        missing = [name for name in wanted if _version(name) is None]
+        shown = ", ".join(f"{name} {_version(name)}" for name in wanted if name not in missing)
+        detail = shown if not missing else f"missing: {', '.join(missing)}"
+        remedy = f'pip install "llemma[{extra}]"' if missing else ""
+        checks.append(Check(name=f"extra [{extra}]", ok=not missing, detail=detail, remedy=remedy))
+    return checks
+
+
+def _version(package: str) -> str | None:
+    found = boundary(lambda: importlib.metadata.version(package))
+    return None if isinstance(found, Caught) else found
+
+
+def _torch() -> list[Check]:
+    try:
+        import torch
+
+        from llemma.train.loop import bf16_is_fast
+    except ImportError as error:
+        remedy = 'pip install --force-reinstall "llemma[train]"'
+        return [Check(name="training", ok=False, detail=f"cannot be loaded: {error}", remedy=remedy)]
+    gpu = torch.cuda.is_available()
+    name = torch.cuda.get_device_name(0) if gpu else "none; models run on the CPU"
+    fast = bf16_is_fast()
+    return [
+        Check(name="GPU", ok=gpu, detail=name, needed=False, remedy="" if gpu else "nothing to do for small models"),
+        Check(
+            name="bf16 on the CPU", ok=fast, needed=False,
+            detail="native: training uses it" if fast else "not native: training runs in fp32, about 1.6 times slower",
+            remedy="" if fast else "a CPU with AVX512-BF16 or AMX",
+        ),
+    ]  # fmt: skip
+
+
+def _mathematical_packages() -> Check:
+    from llemma.sources.code import MATHEMATICAL
+
+    missing = [name for name in MATHEMATICAL if _version(name) is None]
+    return Check(
+        name="mathematical code", ok=not missing,
+        detail=f"missing: {', '.join(missing)}" if missing else ", ".join(MATHEMATICAL),
+        remedy='pip install "llemma[tour]"' if missing else "",
+    )  # fmt: skip
+
+
+def _disk(folder: Path) -> Check:
+    there = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.exists())
+    free, writable = shutil.disk_usage(there).free, os.access(there, os.W_OK)
+    ok = writable and free >= _TOUR_BYTES
+    remedy = "" if ok else "free 0.5 GB" if writable else "choose a folder you may write to with run=FOLDER"
+    return Check(name="disk", ok=ok, detail=f"{free / 1e9:.1f} GB free in {there}", remedy=remedy)
+
+
+def _data() -> Check:
+    folder = os.environ.get("LLEMMA_DATA")
+    found = bool(folder) and (Path(str(folder)) / "gsm8k_test.jsonl").is_file()
+    detail = f"LLEMMA_DATA={folder}" + ("" if found else ": no gsm8k_test.jsonl there") if folder else "LLEMMA_DATA not set"
+    remedy = "" if found else "set LLEMMA_DATA to a folder with gsm8k_test.jsonl to evaluate on GSM8K"
+    return Check(name="benchmark files", ok=found, detail=detail, remedy=remedy, needed=False)

@@ -1,0 +1,189 @@
+"""The main job in miniature: corpus → tokeniser → base model → continued pretraining → evaluation → report.
+
+Every stage is a run folder of its own below ``run`` and resumes by its own rules; a killed tour goes on where
+it was and ends with the same table as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from llemma import plugins
+from llemma.config import build, setting, to_table
+from llemma.corpus.pipeline import CorpusConfig, build_corpus
+from llemma.evaluate.evaluate import EvalConfig, EvalResult, evaluate
+from llemma.records import Event, Progress, silent
+from llemma.report.tables import Figure, Table, compare
+from llemma.run import atomic_write, open_run, read_json
+from llemma.train.config import ModelSizes, OptimConfig, TrainConfig
+
+MODELS = ("base", "continued")
+_FAMILIES = ("addition", "subtraction", "division", "linear", "quadratic", "percent", "units", "words")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TourConfig:
+    """Sizes of the tour; the defaults take about eight minutes on two cores."""
+
+    run: Path = setting(Path("runs/tour"), "folder of all its runs; an interrupted tour in it goes on")
+    seed: int = setting(0, "seed of data, weights and samples")
+    families: tuple[str, ...] = setting(_FAMILIES, "families of generated problems that are evaluated")
+    documents: int = setting(50_000, "generated training documents")
+    text_bytes: int = setting(2_000_000, "bytes from each of the text and code sources")
+    vocab_size: int = setting(2048, "entries of the tokeniser")
+    model: ModelSizes = setting(factory=ModelSizes, help="sizes of the model")
+    context: int = setting(256, "tokens per training sequence")
+    batch_size: int = setting(8, "sequences per step")
+    base_steps: int = setting(350, "steps of the base model on general text and code")
+    continued_steps: int = setting(1500, "steps of continued pretraining on mathematics")
+    lr: float = setting(3e-3, "peak learning rate of both")
+    threads: int = setting(0, "CPU threads (0: one per core, at most 8)")
+    problems: int = setting(100, "problems per task, greedy")
+    vote_problems: int = setting(40, "problems per task with samples to vote")
+    samples: int = setting(8, "samples per problem for the vote")
+    max_tokens: int = setting(112, "tokens per answer")
+    gsm8k: int = setting(40, "GSM8K problems, greedy, when LLEMMA_DATA has them (0: none)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toured:
+    """What the tour leaves: the comparison table, the report, seconds by stage."""
+
+    table: Table
+    report: Path
+    seconds: Mapping[str, float]
+
+
+def tour(config: TourConfig, progress: Progress = silent) -> Toured:
+    """Run, or go on with, the tour in ``config.run``. Raises what its stages raise."""
+    training = plugins.import_module("llemma.train.loop")
+    folder = config.run
+    with open_run(folder, "tour", to_table(config), free=("run",)) as run:
+        seconds = _Clock(folder / "seconds.json")
+        seconds.measure("corpus", lambda: build_corpus(_recipe(config), progress))
+        for name in MODELS:
+            seconds.measure(name, lambda c=_training(config, name): training.train(c, progress))  # type: ignore[misc]
+        training.set_threads(config.threads)
+        figures: list[Figure] = []
+        for label, settings in _evaluations(config):
+            model = next(m for m in MODELS if m in label)
+            work: Callable[[], EvalResult] = lambda c=settings: evaluate(c, progress=progress)  # type: ignore[misc]
+            result = seconds.measure(label, work)
+            figures += [
+                Figure(task=t.task, model=model, metric=m) for t in result.tasks for m in t.metrics if _shown(label, m.name)
+            ]
+        table = compare(sorted(figures, key=lambda f: MODELS.index(f.model)), base="base")
+        run.write_json("summary.json", _summary(config, figures, seconds.by_stage))
+        progress(Event(stage="report", note="writing the report"))
+        report = plugins.import_module("llemma.report.page").write_report([folder], folder / "report.html")
+    return Toured(table=table, report=report, seconds=seconds.by_stage)
+
+
+class _Clock:
+    """Seconds spent in each stage, over all the starts it took."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.by_stage: dict[str, float] = read_json(path) if path.exists() else {}
+
+    def measure(self, stage: str, work: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        result = work()
+        spent = self.by_stage.get(stage, 0.0) + time.perf_counter() - start
+        self.by_stage[stage] = round(spent, 1)
+        atomic_write(self._path, _json(self.by_stage))
+        return result
+
+
+def _json(value: Mapping[str, float]) -> str:
+    import json
+
+    return json.dumps(value)
+
+
+def _recipe(config: TourConfig) -> CorpusConfig:
+    size = {"max_bytes": config.text_bytes}
+    return build(
+        CorpusConfig,
+        {
+            "run": str(config.run / "corpus"),
+            "tokenizer": {"vocab_size": config.vocab_size, "sample_bytes": config.text_bytes},
+            "sources": {
+                "prose": {"weight": 0, "options": size},
+                "stdlib": {"weight": 0, "kind": "code", "options": {"packages": ["stdlib"], **size}},
+                "mathcode": {"weight": 1, "kind": "code", "rule": "python", "options": size},
+                "generated": {"weight": 9, "options": {"count": config.documents, "seed": config.seed}},
+            },
+        },
+    )
+
+
+def _training(config: TourConfig, name: str) -> TrainConfig:
+    base = TrainConfig(
+        corpus=config.run / "corpus",
+        run=config.run / "base",
+        mixture={"prose": 1.0, "stdlib": 1.0},
+        model=config.model,
+        context=config.context,
+        batch_size=config.batch_size,
+        steps=config.base_steps,
+        optim=OptimConfig(lr=config.lr, warmup=max(1, config.base_steps // 10)),
+        threads=config.threads,
+        seed=config.seed,
+        checkpoint_every=50,
+    )
+    if name == "base":
+        return base
+    return replace(
+        base,
+        run=config.run / "continued",
+        init=str(config.run / "base"),
+        # the paper's share of general text beside the mathematics: 5 % (Azerbayev et al. 2023, section 2.2)
+        mixture={"generated": 85.0, "mathcode": 10.0, "prose": 2.5, "stdlib": 2.5},
+        steps=config.continued_steps,
+        optim=OptimConfig(lr=config.lr, warmup=max(1, config.continued_steps // 20)),
+        seed=config.seed + 1,
+    )
+
+
+def _evaluations(config: TourConfig) -> list[tuple[str, EvalConfig]]:
+    tasks = tuple(f"generated:{family}" for family in config.families)
+    with_gsm8k = config.gsm8k > 0 and (Path(os.environ.get("LLEMMA_DATA", "")) / "gsm8k_test.jsonl").is_file()
+    found = []
+    for model in MODELS:
+        greedy = EvalConfig(
+            tasks=tasks,
+            model=f"hf:{config.run / model}",
+            max_tokens=config.max_tokens,
+            seed=config.seed,
+            run=config.run / f"eval-{model}-greedy",
+            options={"shots": 1, "count": config.problems},
+        )
+        vote = replace(
+            greedy, samples=config.samples, limit=config.vote_problems, run=config.run / f"eval-{model}-vote"
+        )
+        gsm8k = replace(
+            greedy, tasks=("gsm8k",), options={"shots": 1}, limit=config.gsm8k, run=config.run / f"eval-{model}-gsm8k"
+        )
+        found += [("greedy " + model, greedy), ("vote " + model, vote)]
+        found += [("gsm8k " + model, gsm8k)] if with_gsm8k else []
+    return found
+
+
+def _shown(label: str, metric: str) -> bool:
+    """The table shows greedy accuracy and the vote of all samples; the runs hold the rest."""
+    return metric == "accuracy" if not label.startswith("vote") else metric.startswith("maj@")
+
+
+def _summary(config: TourConfig, figures: list[Figure], seconds: Mapping[str, float]) -> dict[str, Any]:
+    table = [
+        {"task": f.task, "model": f.model, "metric": f.metric.name, "value": f.metric.value,
+         "low": f.metric.low, "high": f.metric.high, "n": f.metric.n}
+        for f in figures
+    ]  # fmt: skip
+    return {"table": table, "seconds": dict(seconds), "settings": to_table(config)}
