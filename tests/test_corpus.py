@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,7 +65,14 @@ def read_back(folder: Path, source: str, split: str | None = None) -> list[str]:
 def built(tmp_path_factory) -> Path:
     """A corpus of three kinds of source, with something to drop for every reason."""
     folder = tmp_path_factory.mktemp("corpus")
-    texts = [*lines(300), POISON, "too short", "  " + lines(1)[0] + "\n", lines(300)[7], "Naïve ∑ half \ud800 pair, dropped."]
+    texts = [
+        *lines(300),
+        POISON,
+        "too short",
+        "  " + lines(1)[0] + "\n",
+        lines(300)[7],
+        "Naïve ∑ half \ud800 pair, dropped.",
+    ]
     code = folder / "code"
     code.mkdir()
     (code / "good.py").write_text("import numpy as np\n\nprint(np.arange(3))\n")
@@ -257,9 +265,11 @@ def test_a_file_that_is_no_source_is_refused(tmp_path):
 
 
 def test_a_source_without_a_document_left_says_why(tmp_path):
-    options = {"paths": [str(write_jsonl(tmp_path / "a.jsonl", ["short", "tiny", "a text long enough to be kept here"]))]}
+    options = {
+        "paths": [str(write_jsonl(tmp_path / "a.jsonl", ["short", "tiny", "a text long enough to be kept here"]))]
+    }
     sources = {"code": {"kind": "jsonl", "rule": "python", "options": options}}
-    with pytest.raises(DataError, match="source code: no document left .*2 × too short, 1 × no mathematical import"):
+    with pytest.raises(DataError, match=r"source code: no document left .*2 × too short, 1 × no mathematical import"):
         build_corpus(recipe(tmp_path / "run", sources))
     assert not (tmp_path / "run" / "manifest.json").exists()
     assert not list((tmp_path / "run").rglob("*.part"))
@@ -271,7 +281,7 @@ def test_a_source_that_yields_nothing_says_so(tmp_path):
         "def documents(options):\n    return iter(())\n"
     )
     sources = {"generated": {"options": {"count": 5}}, "none": {"kind": str(tmp_path / "none.py")}}
-    with pytest.raises(DataError, match="source none: no document left .the source yields none"):
+    with pytest.raises(DataError, match=r"source none: no document left .the source yields none"):
         build_corpus(recipe(tmp_path / "run", sources))
 
 
@@ -289,12 +299,14 @@ def test_token_ids_beyond_16_bits_are_refused(tmp_path):
     with ShardWriter(tmp_path, "a", "train", 100) as writer:
         writer.add(np.array([65_535, 0]))
     assert writer.shards[0].tokens == 2
-    with (
-        pytest.raises(DataError, match="token id 65536 does not fit into 16 bits; use a vocabulary below 65,536"),
-        ShardWriter(tmp_path, "b", "train", 100) as writer,
-    ):
-        writer.add(np.array([1, 0]))
-        writer.add(np.array([65_536, 0]))
+
+    def write() -> None:
+        with ShardWriter(tmp_path, "b", "train", 100) as writer:
+            writer.add(np.array([1, 0]))
+            writer.add(np.array([65_536, 0]))
+
+    with pytest.raises(DataError, match="token id 65536 does not fit into 16 bits; use a vocabulary below 65,536"):
+        write()
     assert [p.name for p in tmp_path.iterdir()] == ["a-train-00000.bin"]
 
 
@@ -304,7 +316,9 @@ def test_a_tokenizer_with_a_large_vocabulary_is_refused_through_the_pipeline(tmp
     inner.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
     inner.save(str(tmp_path / "tokenizer.json"))
     assert load_tokenizer(tmp_path).vocab_size == 72_001
-    sources = {"mine": {"kind": "jsonl", "options": {"paths": [str(write_jsonl(tmp_path / "a.jsonl", [chr(0x37000) * 30]))]}}}
+    sources = {
+        "mine": {"kind": "jsonl", "options": {"paths": [str(write_jsonl(tmp_path / "a.jsonl", [chr(0x37000) * 30]))]}}
+    }
     config = recipe(tmp_path / "run", sources, tokenizer={"path": str(tmp_path / "tokenizer.json")})
     with pytest.raises(DataError, match="does not fit into 16 bits"):
         build_corpus(config)
@@ -420,7 +434,12 @@ def test_every_damage_to_a_shard_is_noticed(built):
     path = built / shard["file"]
     good = path.read_bytes()
     flipped = bytes([good[0] ^ 1]) + good[1:]
-    for data, message in ((None, "shard missing"), (good[:-2], "bytes, not"), (good + b"\0\0", "bytes, not"), (flipped, "sha256")):
+    for data, message in (
+        (None, "shard missing"),
+        (good[:-2], "bytes, not"),
+        (good + b"\0\0", "bytes, not"),
+        (flipped, "sha256"),
+    ):
         with damaged(path, data), pytest.raises(DataError, match=message) as caught:
             open_shard(built, shard)
         assert str(caught.value).startswith(str(path))
@@ -463,20 +482,18 @@ def test_killed_builds_end_like_an_undisturbed_one(tmp_path):
     began = time.perf_counter()
     assert start("whole").wait(120) == 0
     whole = time.perf_counter() - began
-    moments = random.Random(0)
-    killed = 0
-    for attempt in range(20):
+    moments, kills = random.Random(0), 0
+    while kills < 5:
         build = start("killed")
         with contextlib.suppress(subprocess.TimeoutExpired):
-            assert build.wait(moments.uniform(0.15, 0.9) * whole / (1 if attempt < 5 else 2)) == 0
-        if build.poll() is not None:
-            break  # it had finished: nothing left to kill
-        build.send_signal(signal.SIGKILL)
-        assert build.wait(30) == -signal.SIGKILL
-        killed += 1
-        if killed == 5:
-            break
-    assert killed >= 2, "the build was too short to be killed"
+            assert build.wait(moments.uniform(0.2, 0.6) * whole) == 0
+        if build.poll() is None:
+            build.send_signal(signal.SIGKILL)
+            assert build.wait(30) == -signal.SIGKILL
+            kills += 1
+        else:  # finished before its turn (the machine is less busy now): once more from the start, with less patience
+            shutil.rmtree(tmp_path / "killed")
+            whole, kills = whole * 0.7, 0
     assert start("killed").wait(120) == 0
     assert snapshot(tmp_path / "killed") == snapshot(tmp_path / "whole")
     assert not list((tmp_path / "killed").rglob("*.part"))

@@ -11,6 +11,7 @@ In a page, in the order of the text and in one folder per page:
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import re
 import shlex
@@ -21,6 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from llemma.cli import VERBS
+from llemma.config import resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -151,6 +155,18 @@ def test_commands_that_are_not_run_exist(page):
                     assert not equals or re.search(rf"\b{re.escape(key)}\b", text), f"{where}: no key {key}"
             else:
                 assert words[0] in {"git", "cd", "export", "pip", ".ci/run", "torchrun", "python"}, where
+
+
+@pytest.mark.parametrize(
+    "file", sorted([*ROOT.glob("examples/*.toml"), *ROOT.glob("experiments/*.toml")]), ids=lambda f: f.name
+)
+def test_every_settings_file_is_valid(file):
+    """Resolved as its verb would; the verb is the one whose command is named in the file's first comment line(s)."""
+    verb = re.search(r"`llemma (\w+) (\S+?)`", file.read_text(encoding="utf-8"))
+    assert verb is not None, f"{file.name}: its head says with which command it is run"
+    assert verb[2] == file.relative_to(ROOT).as_posix()
+    module, _, name = VERBS[verb[1]].settings.partition(":")
+    resolve(getattr(importlib.import_module(f"llemma.{module}"), name), files=[file])
 
 
 @every_page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -139,24 +140,21 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_prose_is_the_same_each_time_with_ids_of_its_own():
-    first, second = (read(prose, packages=("networkx",), max_bytes=900_000) for _ in range(2))
+    first, second = (read(prose, packages=("mpmath",), max_bytes=0) for _ in range(2))
     assert first == second
-    assert len(set(ids(first))) == len(first) > 100
-    assert {i.split("/")[0] for i in ids(first)} == {"topic", "package", "doc"}
+    assert len(set(ids(first))) == len(first)
+    kinds = [i.split("/")[0] for i in ids(first)]
+    assert list(dict.fromkeys(kinds)) == ["topic", "package", "doc"]
     assert all(d.source == "prose" and d.text.strip() for d in first)
+    docs = [d for d in first if d.id.startswith("doc/")]
+    assert len(docs) > 100
+    assert all(d.id.startswith("doc/mpmath/") and len(d.text) >= prose.MIN_CHARACTERS for d in docs)
 
 
 def test_prose_keeps_to_its_limit():
     documents = read(prose, max_bytes=50_000)
     assert 40_000 < sum(len(d.text.encode()) for d in documents) <= 50_000
     assert all(d.id.startswith("topic/") for d in documents[:5])
-
-
-def test_prose_takes_docstrings_of_the_packages_named():
-    documents = read(prose, packages=("mpmath",), max_bytes=0)
-    docs = [d for d in documents if d.id.startswith("doc/")]
-    assert len(docs) > 100
-    assert all(d.id.startswith("doc/mpmath/") and len(d.text) >= prose.MIN_CHARACTERS for d in docs)
 
 
 # --- jsonl
@@ -232,19 +230,17 @@ def test_every_damaged_byte_of_a_gzip_file_is_an_error_or_another_text(tmp_path)
         broken = whole.copy()
         broken[place] ^= 0xFF
         (tmp_path / "a.jsonl.gz").write_bytes(broken)
-        try:
+        with contextlib.suppress(DataError):
             read(jsonl, paths=(tmp_path / "a.jsonl.gz",))
-        except DataError:
-            pass
 
 
 def test_jsonl_without_or_with_wrong_paths_says_so(tmp_path):
     with pytest.raises(ConfigError, match=r"source jsonl needs options\.paths"):
         read(jsonl)
-    with pytest.raises(DataError, match="gone.jsonl: no such file or folder; check the path"):
+    with pytest.raises(DataError, match=r"gone\.jsonl: no such file or folder; check the path"):
         read(jsonl, paths=(tmp_path / "gone.jsonl",))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty: no .jsonl files in this folder"):
+    with pytest.raises(DataError, match=r"empty: no \.jsonl files in this folder"):
         read(jsonl, paths=(tmp_path / "empty",))
 
 

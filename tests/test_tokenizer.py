@@ -78,7 +78,9 @@ def test_the_end_mark_stays_text_in_a_loaded_tokenizer_too(tokenizer, tmp_path):
     assert again.decode([*again.encode("x"), 0, *again.encode("y")]) == "xy"
 
 
-@pytest.mark.parametrize("text", ["123", "1 23", "x12y3", "3.14159", "1,000,000", "a1b2", "-40", "10^10", "007", "\n12"])
+@pytest.mark.parametrize(
+    "text", ["123", "1 23", "x12y3", "3.14159", "1,000,000", "a1b2", "-40", "10^10", "007", "\n12"]
+)
 def test_every_digit_is_a_token_of_its_own(tokenizer, text):
     parts = spelled(tokenizer, tokenizer.encode(text))
     assert "".join(parts) == text
@@ -111,7 +113,7 @@ def test_little_text_gives_a_smaller_vocabulary():
 
 
 def test_a_vocabulary_too_small_for_bytes_is_refused():
-    with pytest.raises(ConfigError, match="vocab_size=299.*at least 300"):
+    with pytest.raises(ConfigError, match=r"vocab_size=299.*at least 300"):
         train_tokenizer(TEXTS, 299)
 
 

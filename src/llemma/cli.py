@@ -49,14 +49,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a reader that went away or a full disk is still handled
         return code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushing at exit must not fail again
+        _settle_stdout()
         return 141
     except KeyboardInterrupt:
         print("\nllemma: interrupted; the same command goes on where it was", file=sys.stderr)
         return 130
     except (LlemmaError, OSError, MemoryError) as error:
         print(f"llemma: {explain(error)}", file=sys.stderr)
+        _settle_stdout()
         return 2
+
+
+def _settle_stdout() -> None:
+    """Flush stdout, or drop what it holds when that cannot be written: Python's flush at exit must not fail again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(words: list[str]) -> int:

@@ -121,6 +121,7 @@ def _disk(folder: Path) -> Check:
 def _data() -> Check:
     folder = os.environ.get("LLEMMA_DATA")
     found = bool(folder) and (Path(str(folder)) / "gsm8k_test.jsonl").is_file()
-    detail = f"LLEMMA_DATA={folder}" + ("" if found else ": no gsm8k_test.jsonl there") if folder else "LLEMMA_DATA not set"
+    lacks = "" if found else ": no gsm8k_test.jsonl there"
+    detail = f"LLEMMA_DATA={folder}{lacks}" if folder else "LLEMMA_DATA not set"
     remedy = "" if found else "set LLEMMA_DATA to a folder with gsm8k_test.jsonl to evaluate on GSM8K"
     return Check(name="benchmark files", ok=found, detail=detail, remedy=remedy, needed=False)

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from llemma.corpus.pipeline import CorpusConfig, build_corpus
 from llemma.evaluate.evaluate import EvalConfig, EvalResult, evaluate
 from llemma.records import Event, Progress, silent
 from llemma.report.tables import Figure, Table, compare
-from llemma.run import atomic_write, open_run, read_json
+from llemma.run import open_run, read_json, write_json
 from llemma.train.config import ModelSizes, OptimConfig, TrainConfig
 
 MODELS = ("base", "continued")
-_FAMILIES = ("addition", "subtraction", "division", "linear", "quadratic", "percent", "units", "words")
+_FAMILIES = ("addition", "subtraction", "linear", "units", "number_theory", "words")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,22 +33,34 @@ class TourConfig:
 
     run: Path = setting(Path("runs/tour"), "folder of all its runs; an interrupted tour in it goes on")
     seed: int = setting(0, "seed of data, weights and samples")
-    families: tuple[str, ...] = setting(_FAMILIES, "families of generated problems that are evaluated")
-    documents: int = setting(50_000, "generated training documents")
-    text_bytes: int = setting(2_000_000, "bytes from each of the text and code sources")
+    families: tuple[str, ...] = setting(_FAMILIES, "families of generated problems, trained on and evaluated")
+    documents: int = setting(80_000, "generated training documents")
+    difficulty: int = setting(2, "highest level of the generated problems, in training and in the test (0: all levels)")
+    text_bytes: int = setting(1_500_000, "bytes from each of the text and code sources")
     vocab_size: int = setting(2048, "entries of the tokeniser")
     model: ModelSizes = setting(factory=ModelSizes, help="sizes of the model")
     context: int = setting(256, "tokens per training sequence")
-    batch_size: int = setting(8, "sequences per step")
-    base_steps: int = setting(350, "steps of the base model on general text and code")
-    continued_steps: int = setting(1500, "steps of continued pretraining on mathematics")
-    lr: float = setting(3e-3, "peak learning rate of both")
+    batch_size: int = setting(4, "sequences per step")
+    base_steps: int = setting(600, "steps of the base model on general text and code")
+    continued_steps: int = setting(4800, "steps of continued pretraining on mathematics")
+    lr: float = setting(2e-3, "peak learning rate of both")
+    checkpoint_every: int = setting(200, "steps between checkpoints")
     threads: int = setting(0, "CPU threads (0: one per core, at most 8)")
     problems: int = setting(100, "problems per task, greedy")
     vote_problems: int = setting(40, "problems per task with samples to vote")
     samples: int = setting(8, "samples per problem for the vote")
     max_tokens: int = setting(112, "tokens per answer")
     gsm8k: int = setting(40, "GSM8K problems, greedy, when LLEMMA_DATA has them (0: none)")
+
+    def __post_init__(self) -> None:
+        at_least = {"documents": 1, "base_steps": 1, "continued_steps": 1, "problems": 1, "vote_problems": 1}
+        at_least |= {"samples": 2, "max_tokens": 1, "gsm8k": 0, "difficulty": 0, "threads": 0, "families": 1}
+        for name, least in at_least.items():
+            value = getattr(self, name)
+            if (len(value) if isinstance(value, tuple) else value) < least:
+                raise ValueError(f"{name}={value} must be at least {least}")
+        if self.max_tokens >= self.context:
+            raise ValueError(f"max_tokens={self.max_tokens} leaves no room for a prompt in context={self.context}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +80,14 @@ def tour(config: TourConfig, progress: Progress = silent) -> Toured:
         seconds = _Clock(folder / "seconds.json")
         seconds.measure("corpus", lambda: build_corpus(_recipe(config), progress))
         for name in MODELS:
-            seconds.measure(name, lambda c=_training(config, name): training.train(c, progress))  # type: ignore[misc]
+            seconds.measure(name, partial(training.train, _training(config, name), progress))
         training.set_threads(config.threads)
         figures: list[Figure] = []
         for label, settings in _evaluations(config):
             model = next(m for m in MODELS if m in label)
-            work: Callable[[], EvalResult] = lambda c=settings: evaluate(c, progress=progress)  # type: ignore[misc]
-            result = seconds.measure(label, work)
-            figures += [
-                Figure(task=t.task, model=model, metric=m) for t in result.tasks for m in t.metrics if _shown(label, m.name)
-            ]
+            result: EvalResult = seconds.measure(label, partial(evaluate, settings, progress=progress))
+            metrics = [(task.task, metric) for task in result.tasks for metric in task.metrics]
+            figures += [Figure(task=t, model=model, metric=m) for t, m in metrics if _shown(config, label, m.name)]
         table = compare(sorted(figures, key=lambda f: MODELS.index(f.model)), base="base")
         run.write_json("summary.json", _summary(config, figures, seconds.by_stage))
         progress(Event(stage="report", note="writing the report"))
@@ -96,18 +107,19 @@ class _Clock:
         result = work()
         spent = self.by_stage.get(stage, 0.0) + time.perf_counter() - start
         self.by_stage[stage] = round(spent, 1)
-        atomic_write(self._path, _json(self.by_stage))
+        write_json(self._path, self.by_stage)
         return result
-
-
-def _json(value: Mapping[str, float]) -> str:
-    import json
-
-    return json.dumps(value)
 
 
 def _recipe(config: TourConfig) -> CorpusConfig:
     size = {"max_bytes": config.text_bytes}
+    generated = {
+        "families": config.families,
+        "count": config.documents,
+        "seed": config.seed,
+        "difficulty": config.difficulty,
+        "programs": 0.1,
+    }
     return build(
         CorpusConfig,
         {
@@ -117,7 +129,7 @@ def _recipe(config: TourConfig) -> CorpusConfig:
                 "prose": {"weight": 0, "options": size},
                 "stdlib": {"weight": 0, "kind": "code", "options": {"packages": ["stdlib"], **size}},
                 "mathcode": {"weight": 1, "kind": "code", "rule": "python", "options": size},
-                "generated": {"weight": 9, "options": {"count": config.documents, "seed": config.seed}},
+                "generated": {"weight": 9, "options": generated},
             },
         },
     )
@@ -135,7 +147,8 @@ def _training(config: TourConfig, name: str) -> TrainConfig:
         optim=OptimConfig(lr=config.lr, warmup=max(1, config.base_steps // 10)),
         threads=config.threads,
         seed=config.seed,
-        checkpoint_every=50,
+        log_every=20,
+        checkpoint_every=config.checkpoint_every,
     )
     if name == "base":
         return base
@@ -154,6 +167,7 @@ def _training(config: TourConfig, name: str) -> TrainConfig:
 def _evaluations(config: TourConfig) -> list[tuple[str, EvalConfig]]:
     tasks = tuple(f"generated:{family}" for family in config.families)
     with_gsm8k = config.gsm8k > 0 and (Path(os.environ.get("LLEMMA_DATA", "")) / "gsm8k_test.jsonl").is_file()
+    levels = {"difficulty": [0, config.difficulty]} if config.difficulty else {}
     found = []
     for model in MODELS:
         greedy = EvalConfig(
@@ -162,22 +176,22 @@ def _evaluations(config: TourConfig) -> list[tuple[str, EvalConfig]]:
             max_tokens=config.max_tokens,
             seed=config.seed,
             run=config.run / f"eval-{model}-greedy",
-            options={"shots": 1, "count": config.problems},
+            options={"shots": 1, "count": config.problems, **levels},
         )
         vote = replace(
             greedy, samples=config.samples, limit=config.vote_problems, run=config.run / f"eval-{model}-vote"
         )
-        gsm8k = replace(
-            greedy, tasks=("gsm8k",), options={"shots": 1}, limit=config.gsm8k, run=config.run / f"eval-{model}-gsm8k"
-        )
         found += [("greedy " + model, greedy), ("vote " + model, vote)]
-        found += [("gsm8k " + model, gsm8k)] if with_gsm8k else []
+        if with_gsm8k:
+            folder = config.run / f"eval-{model}-gsm8k"
+            gsm8k = replace(greedy, tasks=("gsm8k",), options={"shots": 1}, limit=config.gsm8k, run=folder)
+            found.append(("gsm8k " + model, gsm8k))
     return found
 
 
-def _shown(label: str, metric: str) -> bool:
+def _shown(config: TourConfig, label: str, metric: str) -> bool:
     """The table shows greedy accuracy and the vote of all samples; the runs hold the rest."""
-    return metric == "accuracy" if not label.startswith("vote") else metric.startswith("maj@")
+    return metric == (f"maj@{config.samples}" if label.startswith("vote") else "accuracy")
 
 
 def _summary(config: TourConfig, figures: list[Figure], seconds: Mapping[str, float]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import torch
 
 from llemma.backends import Request
 from llemma.errors import BackendError, Caught, ConfigError, boundary
-from llemma.models.checkpoint import load_model, model_folder, read_config
+from llemma.models.checkpoint import load_model, model_folder, read_config, weights_fingerprint
 from llemma.models.generate import Decoding, Generated, generate
 from llemma.models.llama import Llama
 from llemma.records import Completion, Sampling
@@ -28,7 +28,7 @@ BATCH = 256
 class LlamaBackend:
     """A Llama folder on our own engine."""
 
-    def __init__(self, model: Llama, tokenizer: Tokenizer, name: str) -> None:
+    def __init__(self, model: Llama, tokenizer: Tokenizer, name: str, weights: str = "") -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
         self._model = model.to(device=device, dtype=dtype).eval()
@@ -38,6 +38,7 @@ class LlamaBackend:
             "engine": "llemma",
             "torch": torch.__version__,
             "model": name,
+            "weights": weights,
             "device": device,
             "dtype": str(dtype).removeprefix("torch."),
         }
@@ -134,7 +135,7 @@ def open(target: str) -> LlamaBackend | TransformersBackend:
         if isinstance(loaded, Caught):
             raise BackendError(loaded.message)
         if loaded is not None:
-            return LlamaBackend(loaded, load_tokenizer(folder), target)
+            return LlamaBackend(loaded, load_tokenizer(folder), target, weights_fingerprint(folder))
     return _open_transformers(str(folder))
 
 

@@ -77,7 +77,7 @@ class CorpusConfig:
             raise ValueError("the weights of the sources must sum to something positive")
         for name in self.sources:
             if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
-                raise ValueError(f"sources.{name!r}: a source's name is part of file names; use letters, digits, - and _")
+                raise ValueError(f"sources.{name!r}: a source's name is part of file names; use letters, digits, -, _")
         if self.shard_tokens < 1:
             raise ValueError(f"shard_tokens={self.shard_tokens} must be at least 1")
         if not 0 <= self.valid_share < 1:
@@ -208,7 +208,9 @@ def _one_source(
                 if len(samples) < SAMPLES:
                     samples.append({"id": _writable(document.id), "text": text[:2000]})
             figures = {"tokens": counts["tokens"], "dropped": dropped.total()}
-            progress(Event(stage=f"corpus: {name}", done=counts["documents"], unit="documents", figures=figures))
+            total = counts["documents"] if len(chunk) < BATCH else None  # known with the last chunk
+            stage = f"corpus: {name}"
+            progress(Event(stage=stage, done=counts["documents"], total=total, unit="documents", figures=figures))
     if not counts["documents"]:
         reasons = ", ".join(f"{n} × {reason}" for reason, n in dropped.items()) or "the source yields none"
         raise DataError(f"source {name}: no document left ({reasons}); check its options")

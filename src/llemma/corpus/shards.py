@@ -70,7 +70,7 @@ class ShardWriter:
             if self._file is not None:
                 with contextlib.suppress(OSError):  # on a full disk the buffer cannot be flushed
                     self._file.close()
-                self._part.unlink(missing_ok=True)
+            self._part.unlink(missing_ok=True)  # also when an interrupt came between opening and keeping the file
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ What ``transformers`` writes for a Llama we read, and what we write ``transforme
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -112,6 +113,19 @@ def load_model(folder: Path) -> Llama:
     model = Llama(read_config(folder))
     fill(model, _read_weights(folder), where=folder)
     return model
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """A short hash that tells two models in the same place apart: sizes, first and last MiB of the weight files."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size};".encode())
+        with open(path, "rb") as file:
+            digest.update(file.read(1 << 20))
+            file.seek(max(0, size - (1 << 20)))
+            digest.update(file.read(1 << 20))
+    return digest.hexdigest()
 
 
 def fill(model: Llama, state: Mapping[str, Tensor], *, where: Path) -> None:

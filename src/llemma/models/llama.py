@@ -215,15 +215,21 @@ class Llama(nn.Module):
 
 
 def initialise(model: Llama, seed: int) -> None:
-    """Draw every matrix from N(0, 0.02²), outputs of blocks scaled by 1/sqrt(2·layers) (GPT-2); norms to 1."""
+    """Draw the weights: embeddings from N(0, 0.02²), matrices from N(0, 1/fan_in), norms 1.
+
+    Matrices that write into the residual stream are scaled by 1/sqrt(2·layers) (GPT-2). At Llama's width of 4096
+    1/sqrt(fan_in) is 0.016, close to the usual 0.02; at the widths of a laptop 0.02 would be far too small.
+    """
     generator = torch.Generator().manual_seed(seed)
-    residual = 0.02 / math.sqrt(2 * model.config.num_hidden_layers)
+    residual = 1 / math.sqrt(2 * model.config.num_hidden_layers)
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:
             nn.init.ones_(parameter)
+        elif "embed_tokens" in name:
+            nn.init.normal_(parameter, std=0.02, generator=generator)
         else:
-            std = residual if name.endswith(("o_proj.weight", "down_proj.weight")) else 0.02
-            nn.init.normal_(parameter, std=std, generator=generator)
+            scale = residual if name.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
+            nn.init.normal_(parameter, std=scale / math.sqrt(parameter.shape[1]), generator=generator)
 
 
 def parameter_count(config: LlamaConfig) -> int:

@@ -47,7 +47,8 @@ def _read(file: Path, options: Options) -> Iterator[Document]:
                     continue
                 row = json.loads(line.decode("utf-8"))
                 if not isinstance(row, dict) or not isinstance(row.get(options.text), str):
-                    raise DataError(f"expected an object with a string field {options.text!r}", where=f"{file}:{number}")
+                    where = f"{file}:{number}"
+                    raise DataError(f"expected an object with a string field {options.text!r}", where=where)
                 name = str(row.get(options.id, f"{file.name}:{number}"))
                 meta = {k: v for k, v in row.items() if k not in (options.text, options.id)}
                 yield Document(id=name, text=row[options.text], source="jsonl", meta=meta)

@@ -30,11 +30,11 @@ class OptimConfig:
 class ModelSizes:
     """Sizes of a model that starts from random weights; see ``models.llama.LlamaConfig`` for the meanings."""
 
-    hidden_size: int = setting(192, "width of the residual stream")
-    intermediate_size: int = setting(512, "width inside the feed-forward block")
+    hidden_size: int = setting(128, "width of the residual stream")
+    intermediate_size: int = setting(384, "width inside the feed-forward block")
     num_hidden_layers: int = setting(4, "number of blocks")
-    num_attention_heads: int = setting(6, "query heads")
-    num_key_value_heads: int = setting(6, "key and value heads")
+    num_attention_heads: int = setting(4, "query heads")
+    num_key_value_heads: int = setting(4, "key and value heads")
     rope_theta: float = setting(10000.0, "base of the rotary frequencies")
     tie_word_embeddings: bool = setting(True, "share input embedding and output layer")
 
@@ -70,8 +70,9 @@ class TrainConfig:
             raise ValueError("the weights of the mixture must sum to something positive")
 
 
-# Settings that may change when a run goes on: they do not touch the numbers.
-FREE = ("run", "keep", "dry_run")
+# Settings that may change when a run goes on: they do not touch the numbers. What lies in the folders corpus and
+# init is held by sha256, so that a whole tree of runs may be moved.
+FREE = ("run", "corpus", "init", "keep", "dry_run")
 
 
 def learning_rate(optim: OptimConfig, step: int, steps: int) -> float:

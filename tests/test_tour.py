@@ -1,0 +1,117 @@
+"""The tour from nothing to the report, in miniature; killed at random moments it ends with the same table."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = Path(__file__).resolve().parents[1] / "experiments" / "tour-small.toml"
+KILLS = int(os.environ.get("LLEMMA_KILLS", "20"))
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def command(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "llemma", "tour", str(SMALL), f"run={folder}", "--json"]
+
+
+def figures(folder: Path) -> list[dict]:
+    return json.loads((folder / "summary.json").read_text())["table"]
+
+
+def samples(path: Path) -> dict[str, tuple]:
+    """Id → everything of a sample that does not depend on the clock."""
+    found: dict[str, tuple] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        assert row["id"] not in found, f"{row['id']} is stored twice"
+        found[row["id"]] = (
+            row["prompt"],
+            row["transcript"]["text"],
+            row["transcript"]["finish"],
+            row["grade"],
+            row["seed"],
+        )
+    return found
+
+
+def environment() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k != "LLEMMA_DATA"}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> tuple[Path, float]:
+    folder = tmp_path_factory.mktemp("tour") / "whole"
+    start = time.perf_counter()
+    done = subprocess.run(command(folder), capture_output=True, text=True, env=environment(), timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["table"] == figures(folder)
+    return folder, time.perf_counter() - start
+
+
+def test_the_table_has_both_models_and_both_ways_of_answering(undisturbed):
+    folder, _ = undisturbed
+    table = figures(folder)
+    found = {(row["task"], row["model"], row["metric"]) for row in table}
+    for task in {row["task"] for row in table}:
+        for model in ("base", "continued"):
+            assert (task, model, "accuracy") in found
+            assert any(t == task and m == model and metric.startswith("maj@") for t, m, metric in found)
+    assert any(row["value"] > 0 for row in table if row["model"] == "continued"), "a table of zeros proves nothing"
+    assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 and row["n"] > 0 for row in table)
+
+
+def test_the_report_stands_alone(undisturbed):
+    page = (undisturbed[0] / "report.html").read_text(encoding="utf-8")
+    assert "<math" in page and "<svg" in page
+    assert "<script" not in page and " src=" not in page.replace(' src="data:', "")
+
+
+def test_a_finished_tour_does_nothing_again(undisturbed):
+    folder, seconds = undisturbed
+    rows = {p: p.stat().st_mtime_ns for p in folder.rglob("rows.jsonl")}
+    models = {p: p.stat().st_mtime_ns for p in folder.rglob("*.safetensors")}
+    before = figures(folder)
+    start = time.perf_counter()
+    subprocess.run(command(folder), capture_output=True, env=environment(), timeout=600, check=True)
+    assert time.perf_counter() - start < max(20, seconds)
+    assert figures(folder) == before
+    assert {p: p.stat().st_mtime_ns for p in rows} == rows
+    assert {p: p.stat().st_mtime_ns for p in models} == models
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_table(undisturbed, tmp_path):
+    whole, seconds = undisturbed
+    folder, rng, stages = tmp_path / "killed", random.Random(20), []
+    # starting Python and torch takes a few seconds of each life; beyond it the kills fall anywhere in the work
+    longest = 4 + 2 * seconds / KILLS
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            command(folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+            start_new_session=True,
+        )
+        time.sleep(rng.uniform(0.2, longest))
+        stages.append(sum(1 for _ in folder.rglob("metrics.json")) if process.poll() is None else -1)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = subprocess.run(command(folder), capture_output=True, text=True, env=environment(), timeout=600, check=False)
+    assert done.returncode == 0, f"stages reached when killed: {stages}\n{done.stderr}"
+    assert sum(stage >= 0 for stage in stages) >= KILLS // 2, f"most kills came after the end: {stages}"
+    assert figures(folder) == figures(whole)
+    assert not list(folder.rglob("*.part"))
+    for name in ("base", "continued"):
+        weights = [(f / name / "model" / "model.safetensors").read_bytes() for f in (folder, whole)]
+        assert weights[0] == weights[1]
+    for path in whole.glob("eval-*/rows.jsonl"):
+        assert samples(folder / path.parent.name / path.name) == samples(path)
