@@ -444,3 +444,11 @@ def test_initial_weights_have_the_spread_of_their_kind() -> None:
         assert table[name].std().item() == pytest.approx(spread, rel=0.06), name
         assert abs(table[name].mean().item()) < spread * 0.1, name
     assert all(bool((p == 1).all()) for p in table.values() if p.ndim == 1)
+
+
+def test_the_loss_for_validation_is_the_training_loss():
+    torch.manual_seed(0)
+    hidden, weight, targets = torch.randn(1300, 24), torch.randn(70, 24), torch.randint(0, 70, (1300,))
+    with torch.no_grad():
+        value = linear_cross_entropy(hidden, weight, targets)
+    assert torch.allclose(value, linear_cross_entropy(hidden.requires_grad_(), weight, targets), atol=1e-6)

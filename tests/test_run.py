@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from llemma import run as run_module
-from llemma.errors import DataError, RunError
+from llemma.errors import DataError, RunError, explain
 from llemma.run import atomic_write, open_run, read_json, read_jsonl, sha256_file, versions, write_json
 
 ROWS = [{"id": "a", "text": "x²\n\u2028"}, {"id": "b", "n": [1, 2]}, {"id": "ü", "s": 'say "hi"'}]
@@ -74,7 +74,8 @@ def test_half_a_surrogate_pair_from_a_model_does_not_stop_the_run(tmp_path):
 
 
 def test_the_same_settings_resume_and_free_ones_may_change(tmp_path):
-    opened(tmp_path, model="m", limit=10, stop=("a", "b"), optim={"lr": 0.1}).close()
+    with opened(tmp_path, model="m", limit=10, stop=("a", "b"), optim={"lr": 0.1}) as run:
+        run.append([{"id": "a"}])
     opened(tmp_path, model="m", limit=20, stop=["a", "b"], optim={"lr": 0.1}).close()
     stored = read_json(tmp_path / "config.json")
     assert stored["verb"] == "eval"
@@ -94,7 +95,8 @@ def test_the_same_settings_resume_and_free_ones_may_change(tmp_path):
     ],
 )
 def test_other_settings_are_refused_with_what_differs(tmp_path, settings, difference):
-    opened(tmp_path, model="m", optim={"lr": 0.1}).close()
+    with opened(tmp_path, model="m", optim={"lr": 0.1}) as run:
+        run.append([{"id": "a"}])
     before = (tmp_path / "config.json").read_bytes()
     with pytest.raises(RunError) as raised:
         opened(tmp_path, **settings)
@@ -105,7 +107,8 @@ def test_other_settings_are_refused_with_what_differs(tmp_path, settings, differ
 
 
 def test_the_folder_of_another_verb_is_refused(tmp_path):
-    opened(tmp_path).close()
+    with opened(tmp_path) as run:
+        run.append([{"id": "a"}])
     with pytest.raises(RunError, match="holds a run of `llemma eval`"):
         open_run(tmp_path, "train", {})
 
@@ -261,3 +264,29 @@ def test_small_helpers(tmp_path, monkeypatch):
     assert sha256_file(tmp_path / "x.json") == "37517e5f3dc66819f61f5a7bb8ace1921282415f10551d2defa5c3eb0985b570"
     monkeypatch.setattr(run_module, "_commit", lambda: None)
     assert "commit" not in versions()
+
+
+def test_a_folder_in_which_nothing_was_done_takes_new_settings(tmp_path):
+    open_run(tmp_path / "r", "eval", {"max_tokens": 999}).close()
+    with open_run(tmp_path / "r", "eval", {"max_tokens": 9}) as run:
+        run.append([{"id": "a"}])
+    assert read_json(tmp_path / "r" / "config.json")["settings"] == {"max_tokens": 9}
+    with pytest.raises(RunError, match="max_tokens: 9 there, 999 now"):
+        open_run(tmp_path / "r", "eval", {"max_tokens": 999})
+
+
+def test_what_a_killed_process_left_half_written_is_swept(tmp_path):
+    open_run(tmp_path, "eval", {}).close()
+    (tmp_path / ".metrics.json.123.part").write_text("{")
+    open_run(tmp_path, "eval", {}).close()
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError) as caught:
+        atomic_write(tmp_path / "x.json", "{}")
+    assert str(tmp_path / "x.json") in explain(caught.value)

@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from llemma.errors import DataError, RunError
 
+_EMPTY = {"config.json", ".lock", "log.txt"}  # what a run folder holds before any work is done
 _PACKAGES = ("llemma", "numpy", "torch", "transformers", "tokenizers", "safetensors", "sympy")
 
 
@@ -30,14 +31,25 @@ def atomic_write(path: Path, data: bytes | str) -> None:
     """Write ``path`` beside, flush it to the disk, rename: the file exists complete or not at all."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(beside, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        with naming(path):
+            with open(beside, "wb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give errors of the disk (full, read-only) the name of the file; ``write`` and ``fsync`` leave it out."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -122,10 +134,11 @@ class Run:
             self._file = open(self.rows_path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
         end = self._file.seek(0, os.SEEK_END)
         try:
-            left = memoryview(b"".join(fresh.values()))
-            while left:
-                left = left[self._file.write(left) :]
-            os.fsync(self._file.fileno())
+            with naming(self.rows_path):
+                left = memoryview(b"".join(fresh.values()))
+                while left:
+                    left = left[self._file.write(left) :]
+                os.fsync(self._file.fileno())
         except BaseException:
             with contextlib.suppress(OSError):
                 self._file.truncate(end)  # half a line must not be followed by another one
@@ -197,8 +210,9 @@ def open_run(folder: Path, verb: str, settings: Mapping[str, Any], *, free: Iter
     """Create or resume the run folder of ``verb`` with these settings.
 
     ``free`` names top-level settings that may differ on resume (they do not change the result, or only
-    extend it). Raises RunError when the folder belongs to other settings (and says which differ) or when
-    another process holds it.
+    extend it). A folder in which nothing was done yet takes new settings: a mistake may be mended in place.
+    Raises RunError when the folder belongs to other settings (and says which differ) or when another process
+    holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = open(folder / ".lock", "ab")  # noqa: SIM115 - held for the life of the run
@@ -211,7 +225,10 @@ def open_run(folder: Path, verb: str, settings: Mapping[str, Any], *, free: Iter
         ) from error
     try:
         path = folder / "config.json"
-        if path.exists():
+        for part in folder.glob(".*.part"):
+            if part.is_file():
+                part.unlink()  # a killed process left it; this one holds the lock
+        if path.exists() and any(entry.name not in _EMPTY for entry in folder.iterdir()):
             _refuse_other(folder, read_json(path), verb, settings, set(free))
         else:
             write_json(path, {"verb": verb, "settings": settings, "versions": versions()})

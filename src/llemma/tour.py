@@ -29,7 +29,7 @@ _FAMILIES = ("addition", "subtraction", "linear", "units", "number_theory", "wor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TourConfig:
-    """Sizes of the tour; the defaults take about eight minutes on two cores."""
+    """Sizes of the tour; the defaults take about seven minutes on two cores."""
 
     run: Path = setting(Path("runs/tour"), "folder of all its runs; an interrupted tour in it goes on")
     seed: int = setting(0, "seed of data, weights and samples")
@@ -37,17 +37,17 @@ class TourConfig:
     documents: int = setting(80_000, "generated training documents")
     difficulty: int = setting(2, "highest level of the generated problems, in training and in the test (0: all levels)")
     text_bytes: int = setting(1_500_000, "bytes from each of the text and code sources")
-    vocab_size: int = setting(2048, "entries of the tokeniser")
+    vocab_size: int = setting(1024, "entries of the tokeniser")
     model: ModelSizes = setting(factory=ModelSizes, help="sizes of the model")
     context: int = setting(256, "tokens per training sequence")
     batch_size: int = setting(4, "sequences per step")
-    base_steps: int = setting(600, "steps of the base model on general text and code")
-    continued_steps: int = setting(4800, "steps of continued pretraining on mathematics")
+    base_steps: int = setting(500, "steps of the base model on general text and code")
+    continued_steps: int = setting(5000, "steps of continued pretraining on mathematics")
     lr: float = setting(2e-3, "peak learning rate of both")
     checkpoint_every: int = setting(200, "steps between checkpoints")
     threads: int = setting(0, "CPU threads (0: one per core, at most 8)")
-    problems: int = setting(100, "problems per task, greedy")
-    vote_problems: int = setting(40, "problems per task with samples to vote")
+    problems: int = setting(200, "problems per task, greedy")
+    vote_problems: int = setting(60, "problems per task with samples to vote")
     samples: int = setting(8, "samples per problem for the vote")
     max_tokens: int = setting(112, "tokens per answer")
     gsm8k: int = setting(40, "GSM8K problems, greedy, when LLEMMA_DATA has them (0: none)")

@@ -51,7 +51,7 @@ class LlamaBackend:
         if sampling.max_tokens >= room:
             raise ConfigError(f"max_tokens={sampling.max_tokens} leaves no room for a prompt in a context of {room}")
         end = [self._tokenizer.end_id] if self._tokenizer.end_id is not None else [0]
-        prompts = [(self._tokenizer.encode(r.prompt) or end)[-(room - sampling.max_tokens) :] for r in requests]
+        prompts = [(self._tokenizer.encode_prompt(r.prompt) or end)[-(room - sampling.max_tokens) :] for r in requests]
         how = Decoding(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,

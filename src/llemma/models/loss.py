@@ -20,8 +20,17 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
     if hidden.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         hidden, weight = hidden.to(dtype), weight.to(dtype)
+    if not torch.is_grad_enabled():
+        return _value(hidden, weight, targets)
     loss: Tensor = _Chunked.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
     return loss
+
+
+def _value(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """The loss alone, for validation."""
+    parts = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
+    total = sum(F.cross_entropy((h @ weight.T).float(), t, reduction="sum") for h, t in parts)
+    return torch.as_tensor(total) / len(hidden)
 
 
 class _Chunked(torch.autograd.Function):

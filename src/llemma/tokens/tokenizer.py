@@ -41,6 +41,11 @@ class Tokenizer:
         ids: list[int] = self._inner.encode(text, add_special_tokens=False).ids
         return ids
 
+    def encode_prompt(self, text: str) -> list[int]:
+        """The ids of a text to be continued: with the begin mark where the tokeniser's own template has one."""
+        ids: list[int] = self._inner.encode(text, add_special_tokens=True).ids
+        return ids[:-1] if ids and ids[-1] == self.end_id else ids
+
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The ids of many texts (int64 arrays), on all cores."""
         found = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)

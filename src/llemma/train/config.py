@@ -66,6 +66,9 @@ class TrainConfig:
         for name in ("context", "batch_size", "steps", "checkpoint_every", "keep", "log_every", "valid_batches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        for name, weight in self.mixture.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ValueError(f"mixture.{name}={weight} must be a number of at least 0")
         if self.mixture and not sum(self.mixture.values()) > 0:
             raise ValueError("the weights of the mixture must sum to something positive")
 

@@ -58,8 +58,6 @@ def train(config: TrainConfig, progress: Progress = silent, *, stop_at: int | No
     if config.init != "random":
         settings["init_sha256"] = _weights_sha256(model_folder(Path(config.init)))
     with open_run(config.run, "train", settings, free=FREE) as run:
-        for part in run.folder.glob(".*.*.part"):
-            part.unlink()  # a killed process left it; this one holds the lock
         done = run.folder / "metrics.json"
         if done.exists() and (run.folder / "model" / "config.json").exists():
             return Trained(model=run.folder / "model", metrics=read_json(done))
