@@ -11,12 +11,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 # TORCH_INDEX: another package index for PyTorch alone, e.g. its CPU-only wheels (see README.md).
 TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-RUN ?= runs/tour
+# where `make run` leaves its runs
+TOUR := runs/tour
 PYTEST := $(BIN)/python -m pytest -q
 
 run: $(VENV)/.installed ## install, run the tour, print where the report is
-	@$(BIN)/llemma tour run=$(RUN)
-	@report=$$(find "$(RUN)" -maxdepth 2 -name '*.html' | head -n 1); echo "report: $${report:-none was written in $(RUN)}"
+	@$(BIN)/llemma tour run=$(TOUR)
+	@report=$$(find "$(TOUR)" -maxdepth 2 -name '*.html' | head -n 1); echo "report: $${report:-none was written in $(TOUR)}"
 
 test: $(VENV)/.installed-dev check ## install, check, every test of this machine's kind
 	$(PYTEST) -n 2

@@ -249,8 +249,37 @@ def test_a_damaged_file_of_a_corpus(copied, name):
 
 def test_a_corpus_that_is_not_finished(here):
     (here / "corpus").mkdir()
-    assert "corpus: no tokenizer.json here" in refused(here, "train", "train.toml")
+    assert "corpus: no manifest.json: not a finished corpus" in refused(here, "train", "train.toml")
     assert not (here / "trained").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "train.toml", "optim.lr=-1"),
+        ("train", "train.toml", "optim.beta1=1.5"),
+        ("train", "train.toml", "seed=-1"),
+        ("train", "train.toml", "mixture.mine=-1"),
+        ("tour", "batch_size=0"),
+        ("tour", "lr=-1"),
+        ("tour", "seed=-1"),
+        ("tour", "families=addition,addition"),
+        ("tour", "families=adition"),
+        ("tour", "max_tokens=256"),
+        ("eval", "generated:addition", "model=hf:x", "seed=-1"),
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_a_value_out_of_range_is_refused_before_any_work(here, words):
+    line = refused(here, *words)
+    assert words[-1].partition("=")[0].rpartition(".")[2] in line or "addition" in line
+    assert not (here / "runs").exists() and not (here / "trained").exists()
+
+
+def test_a_tokenizer_put_in_afterwards_is_refused(copied):
+    path = copied / "corpus" / "tokenizer.json"
+    path.write_text(path.read_text().replace('"<|endoftext|>"', '"<|endoftext|>" ', 1))  # valid JSON, other bytes
+    assert "not the tokeniser of the shards" in refused(copied, "train", "train.toml", "run=other")
 
 
 def unfinished(folder: Path) -> Path:

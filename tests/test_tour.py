@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -92,7 +93,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_table(undisturbed, tmp_p
     whole, seconds = undisturbed
     folder, rng, stages = tmp_path / "killed", random.Random(20), []
     # starting Python and torch takes a few seconds of each life; beyond it the kills fall anywhere in the work
-    longest = 4 + 2 * seconds / KILLS
+    longest = 3.5 + seconds / KILLS
     for _ in range(KILLS):
         process = subprocess.Popen(
             command(folder),
@@ -102,12 +103,13 @@ def test_killed_at_random_moments_it_ends_with_the_same_table(undisturbed, tmp_p
             start_new_session=True,
         )
         time.sleep(rng.uniform(0.2, longest))
-        stages.append(sum(1 for _ in folder.rglob("metrics.json")) if process.poll() is None else -1)
-        os.killpg(process.pid, signal.SIGKILL)
+        stages.append(sum(1 for _ in folder.rglob("metrics.json")))
+        with contextlib.suppress(ProcessLookupError):  # over already
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     done = subprocess.run(command(folder), capture_output=True, text=True, env=environment(), timeout=600, check=False)
     assert done.returncode == 0, f"stages reached when killed: {stages}\n{done.stderr}"
-    assert sum(stage >= 0 for stage in stages) >= KILLS // 2, f"most kills came after the end: {stages}"
+    assert len(set(stages)) >= 3, f"the kills fell into too few stages: {stages}"
     assert figures(folder) == figures(whole)
     assert not list(folder.rglob("*.part"))
     for name in ("base", "continued"):

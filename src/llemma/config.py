@@ -1,7 +1,8 @@
 """Settings: a dataclass, overlaid by a TOML file, overlaid by ``key=value`` words.
 
 A settings class is a frozen dataclass whose fields all carry ``metadata={"help": ...}``. Nested dataclasses
-are reached with dotted keys (``optim.lr=1e-4``). Nothing here runs code from a settings file.
+are reached with dotted keys (``optim.lr=1e-4``). Nothing here runs code from a settings file;
+a file may however name a plug-in by path (``kind = "mine.py"``), and loading a plug-in runs it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ def setting(default: Any = MISSING, help: str = "", *, factory: Any = MISSING) -
     if default is MISSING:
         return field(metadata={"help": help})
     return field(default=default, metadata={"help": help})
+
+
+def check_seed(seed: int) -> None:
+    """ValueError for a seed that one of the random generators would refuse halfway through a run."""
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed={seed} must lie in 0..2^63-1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from llemma.config import setting
 from llemma.errors import Caught, boundary
 from llemma.plugins import EXTRA_OF
+from llemma.run import cores
 
 _MIN_PYTHON = (3, 11)
 _TOUR_BYTES = 500_000_000
@@ -53,10 +54,9 @@ def _python() -> Check:
 
 
 def _machine() -> Check:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Check(
-        name="machine", ok=memory >= 2e9, detail=f"{cores} cores, {memory / 1e9:.0f} GB memory, {platform.machine()}",
+        name="machine", ok=memory >= 2e9, detail=f"{cores()} cores, {memory / 1e9:.0f} GB memory, {platform.machine()}",
         remedy="" if memory >= 2e9 else "the tour needs 2 GB of memory",
     )  # fmt: skip
 
@@ -119,8 +119,9 @@ def _disk(folder: Path) -> Check:
 
 
 def _data() -> Check:
-    folder = os.environ.get("LLEMMA_DATA")
-    found = bool(folder) and (Path(str(folder)) / "gsm8k_test.jsonl").is_file()
+    from llemma.tasks.gsm8k import available
+
+    folder, found = os.environ.get("LLEMMA_DATA"), available()
     lacks = "" if found else ": no gsm8k_test.jsonl there"
     detail = f"LLEMMA_DATA={folder}{lacks}" if folder else "LLEMMA_DATA not set"
     remedy = "" if found else "set LLEMMA_DATA to a folder with gsm8k_test.jsonl to evaluate on GSM8K"

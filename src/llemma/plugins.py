@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from llemma.config import setting
-from llemma.errors import ConfigError, MissingDependency, nearest
+from llemma.errors import Caught, ConfigError, MissingDependency, boundary, nearest
 
 KINDS = ("backends", "sources", "tasks")
 
@@ -30,6 +30,7 @@ EXTRA_OF = {
     "tokenizers": "train",
     "safetensors": "train",
     "jinja2": "page",
+    "markupsafe": "page",
     "latex2mathml": "page",
     "matplotlib": "page",
 }
@@ -102,10 +103,18 @@ def _load_file(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their own module up there
-    try:
+    loader = spec.loader
+
+    def execute() -> None:
         with _named_extra():
-            spec.loader.exec_module(module)
+            loader.exec_module(module)
+
+    try:
+        failed = boundary(execute)
     except BaseException:
         del sys.modules[spec.name]
         raise
+    if isinstance(failed, Caught):
+        del sys.modules[spec.name]
+        raise ConfigError(f"{path}: this plug-in cannot be loaded: {failed}")
     return module

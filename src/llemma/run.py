@@ -76,6 +76,11 @@ def read_json(path: Path) -> Any:
         raise DataError(f"damaged JSON ({error}); delete it and run the command again", where=path) from error
 
 
+def cores() -> int:
+    """The processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def sha256_file(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with open(path, "rb") as file:
@@ -209,8 +214,8 @@ def _line(row: Mapping[str, Any]) -> bytes:
 def open_run(folder: Path, verb: str, settings: Mapping[str, Any], *, free: Iterable[str] = ()) -> Run:
     """Create or resume the run folder of ``verb`` with these settings.
 
-    ``free`` names top-level settings that may differ on resume (they do not change the result, or only
-    extend it). A folder in which nothing was done yet takes new settings: a mistake may be mended in place.
+    ``free`` names settings (top-level ones, or dotted) that may differ on resume: they do not change the result.
+    A folder in which nothing was done yet takes new settings: a mistake may be mended in place.
     Raises RunError when the folder belongs to other settings (and says which differ) or when another process
     holds it.
     """
@@ -244,7 +249,9 @@ def _refuse_other(
     if stored.get("verb") != verb:
         raise RunError(f"{folder} holds a run of `llemma {stored.get('verb')}`; use run=OTHER for this one")
     old, new = dict(_flat(stored.get("settings", {}))), dict(_flat(settings))
-    differing = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k) and k.split(".")[0] not in free]
+    differing = [
+        k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k) and not free & {k, k.split(".")[0]}
+    ]
     if differing:
         shown = "; ".join(f"{k}: {old.get(k)!r} there, {new.get(k)!r} now" for k in differing[:5])
         more = f" and {len(differing) - 5} more" if len(differing) > 5 else ""

@@ -6,7 +6,6 @@ it was and ends with the same table as an undisturbed one.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from llemma import plugins
-from llemma.config import build, setting, to_table
+from llemma.config import build, check_seed, setting, to_table
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
-from llemma.evaluate.evaluate import EvalConfig, EvalResult, evaluate
+from llemma.errors import ConfigError
+from llemma.evaluate.evaluate import EvalConfig, EvalResult, evaluate, load_tasks
 from llemma.records import Event, Progress, silent
 from llemma.report.tables import Figure, Table, compare
 from llemma.run import open_run, read_json, write_json
+from llemma.tasks.gsm8k import available
 from llemma.train.config import ModelSizes, OptimConfig, TrainConfig
 
 MODELS = ("base", "continued")
@@ -46,15 +47,16 @@ class TourConfig:
     lr: float = setting(2e-3, "peak learning rate of both")
     checkpoint_every: int = setting(200, "steps between checkpoints")
     threads: int = setting(0, "CPU threads (0: one per core, at most 8)")
-    problems: int = setting(200, "problems per task, greedy")
-    vote_problems: int = setting(60, "problems per task with samples to vote")
+    problems: int = setting(100, "problems per task")
     samples: int = setting(8, "samples per problem for the vote")
     max_tokens: int = setting(112, "tokens per answer")
     gsm8k: int = setting(40, "GSM8K problems, greedy, when LLEMMA_DATA has them (0: none)")
 
     def __post_init__(self) -> None:
-        at_least = {"documents": 1, "base_steps": 1, "continued_steps": 1, "problems": 1, "vote_problems": 1}
+        check_seed(self.seed)
+        at_least = {"documents": 1, "base_steps": 1, "continued_steps": 1, "problems": 1, "text_bytes": 1}
         at_least |= {"samples": 2, "max_tokens": 1, "gsm8k": 0, "difficulty": 0, "threads": 0, "families": 1}
+        at_least |= {"batch_size": 1, "checkpoint_every": 1, "lr": 0, "context": 1, "vocab_size": 300}
         for name, least in at_least.items():
             value = getattr(self, name)
             if (len(value) if isinstance(value, tuple) else value) < least:
@@ -75,15 +77,19 @@ class Toured:
 def tour(config: TourConfig, progress: Progress = silent) -> Toured:
     """Run, or go on with, the tour in ``config.run``. Raises what its stages raise."""
     training = plugins.import_module("llemma.train.loop")
+    page = plugins.import_module("llemma.report.page")
     folder = config.run
-    with open_run(folder, "tour", to_table(config), free=("run",)) as run:
+    with_gsm8k = _with_gsm8k(config)
+    recipe, trainings, evaluations = _stages(config, with_gsm8k)
+    with open_run(folder, "tour", to_table(config) | {"with_gsm8k": with_gsm8k}, free=("run",)) as run:
         seconds = _Clock(folder / "seconds.json")
-        seconds.measure("corpus", lambda: build_corpus(_recipe(config), progress))
-        for name in MODELS:
-            seconds.measure(name, partial(training.train, _training(config, name), progress))
+        progress = seconds.watching(progress)
+        seconds.measure("corpus", partial(build_corpus, recipe, progress))
+        for name, stage in zip(MODELS, trainings, strict=True):
+            seconds.measure(name, partial(training.train, stage, progress))
         training.set_threads(config.threads)
         figures: list[Figure] = []
-        for label, settings in _evaluations(config):
+        for label, settings in evaluations:
             model = next(m for m in MODELS if m in label)
             result: EvalResult = seconds.measure(label, partial(evaluate, settings, progress=progress))
             metrics = [(task.task, metric) for task in result.tasks for metric in task.metrics]
@@ -91,24 +97,66 @@ def tour(config: TourConfig, progress: Progress = silent) -> Toured:
         table = compare(sorted(figures, key=lambda f: MODELS.index(f.model)), base="base")
         run.write_json("summary.json", _summary(config, figures, seconds.by_stage))
         progress(Event(stage="report", note="writing the report"))
-        report = plugins.import_module("llemma.report.page").write_report([folder], folder / "report.html")
+        report = page.write_report([folder], folder / "report.html")
     return Toured(table=table, report=report, seconds=seconds.by_stage)
 
 
+_Stages = tuple[CorpusConfig, tuple[TrainConfig, TrainConfig], list[tuple[str, EvalConfig]]]
+
+
+def _stages(config: TourConfig, with_gsm8k: bool) -> _Stages:
+    """The settings of every stage: a mistake in them is found here, before the first stage."""
+    try:
+        stages = _recipe(config), _trainings(config), _evaluations(config, with_gsm8k)
+    except ValueError as error:  # raised by the settings classes of the stages
+        raise ConfigError(str(error)) from error
+    for _, settings in stages[2]:
+        load_tasks(settings.tasks, settings.options)
+    return stages
+
+
 class _Clock:
-    """Seconds spent in each stage, over all the starts it took."""
+    """Seconds spent in each stage over all the starts it took, to about ``EVERY`` seconds after a kill."""
+
+    EVERY = 5.0
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.by_stage: dict[str, float] = read_json(path) if path.exists() else {}
+        self._stage, self._since = "", 0.0
+
+    def watching(self, progress: Progress) -> Progress:
+        """The same sink, which also lets the clock save what has passed."""
+
+        def sink(event: Event) -> None:
+            progress(event)
+            if self._stage and time.perf_counter() - self._since >= self.EVERY:
+                self._save()
+
+        return sink
 
     def measure(self, stage: str, work: Callable[[], Any]) -> Any:
-        start = time.perf_counter()
-        result = work()
-        spent = self.by_stage.get(stage, 0.0) + time.perf_counter() - start
-        self.by_stage[stage] = round(spent, 1)
+        """The result of ``work``, its time added to the stage's."""
+        self._stage, self._since = stage, time.perf_counter()
+        try:
+            return work()
+        finally:
+            self._save()
+            self._stage = ""
+
+    def _save(self) -> None:
+        now = time.perf_counter()
+        self.by_stage[self._stage] = round(self.by_stage.get(self._stage, 0.0) + now - self._since, 1)
+        self._since = now
         write_json(self._path, self.by_stage)
-        return result
+
+
+def _with_gsm8k(config: TourConfig) -> bool:
+    """Whether GSM8K is part of this tour; decided at its first start, so that a resumed one has the same table."""
+    path = config.run / "config.json"
+    stored = read_json(path) if path.exists() else {}
+    chosen = stored.get("settings", {}).get("with_gsm8k") if isinstance(stored, dict) else None
+    return chosen if isinstance(chosen, bool) else config.gsm8k > 0 and available()
 
 
 def _recipe(config: TourConfig) -> CorpusConfig:
@@ -135,7 +183,8 @@ def _recipe(config: TourConfig) -> CorpusConfig:
     )
 
 
-def _training(config: TourConfig, name: str) -> TrainConfig:
+def _trainings(config: TourConfig) -> tuple[TrainConfig, TrainConfig]:
+    """The base model on general text and code, and what continues from it on mathematics."""
     base = TrainConfig(
         corpus=config.run / "corpus",
         run=config.run / "base",
@@ -150,9 +199,7 @@ def _training(config: TourConfig, name: str) -> TrainConfig:
         log_every=20,
         checkpoint_every=config.checkpoint_every,
     )
-    if name == "base":
-        return base
-    return replace(
+    continued = replace(
         base,
         run=config.run / "continued",
         init=str(config.run / "base"),
@@ -160,13 +207,13 @@ def _training(config: TourConfig, name: str) -> TrainConfig:
         mixture={"generated": 85.0, "mathcode": 10.0, "prose": 2.5, "stdlib": 2.5},
         steps=config.continued_steps,
         optim=OptimConfig(lr=config.lr, warmup=max(1, config.continued_steps // 20)),
-        seed=config.seed + 1,
     )
+    return base, continued
 
 
-def _evaluations(config: TourConfig) -> list[tuple[str, EvalConfig]]:
+def _evaluations(config: TourConfig, with_gsm8k: bool) -> list[tuple[str, EvalConfig]]:
+    """What is measured, in order, with the name of the stage."""
     tasks = tuple(f"generated:{family}" for family in config.families)
-    with_gsm8k = config.gsm8k > 0 and (Path(os.environ.get("LLEMMA_DATA", "")) / "gsm8k_test.jsonl").is_file()
     levels = {"difficulty": [0, config.difficulty]} if config.difficulty else {}
     found = []
     for model in MODELS:
@@ -178,9 +225,7 @@ def _evaluations(config: TourConfig) -> list[tuple[str, EvalConfig]]:
             run=config.run / f"eval-{model}-greedy",
             options={"shots": 1, "count": config.problems, **levels},
         )
-        vote = replace(
-            greedy, samples=config.samples, limit=config.vote_problems, run=config.run / f"eval-{model}-vote"
-        )
+        vote = replace(greedy, samples=config.samples, run=config.run / f"eval-{model}-vote")
         found += [("greedy " + model, greedy), ("vote " + model, vote)]
         if with_gsm8k:
             folder = config.run / f"eval-{model}-gsm8k"

@@ -46,4 +46,7 @@ def open_backend(spec: str) -> Backend:
     if not colon or not target:
         known = ", ".join(f"{name}:…" for name in plugins.names("backends"))
         raise ConfigError(f"model={spec!r} is not of the form KIND:TARGET; known kinds: {known}")
-    return cast(Backend, plugins.load("backends", kind).open(target))
+    module = plugins.load("backends", kind)
+    if not hasattr(module, "open"):
+        raise ConfigError(f"{kind} is not a back end: a back end file has open(target)")
+    return cast(Backend, module.open(target))

@@ -70,7 +70,7 @@ class LlamaBackend:
 class TransformersBackend:
     """Any causal language model through ``transformers``; one prompt's batch is padded on the left."""
 
-    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+    def __init__(self, model: Any, tokenizer: Any, name: str, weights: str = "") -> None:
         self._model, self._tokenizer = model.eval(), tokenizer
         self._tokenizer.padding_side = self._tokenizer.truncation_side = "left"
         if self._tokenizer.pad_token_id is None:
@@ -80,6 +80,7 @@ class TransformersBackend:
             "engine": f"transformers {importlib.metadata.version('transformers')}",
             "torch": torch.__version__,
             "model": name,
+            "weights": weights,
             "device": str(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
         }
@@ -181,7 +182,8 @@ def _open_transformers(name: str) -> TransformersBackend:
     def load() -> TransformersBackend:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
-        return TransformersBackend(model.to(device), tokenizer, name)
+        weights = weights_fingerprint(Path(name)) if Path(name).is_dir() else ""
+        return TransformersBackend(model.to(device), tokenizer, name, weights)
 
     loaded = boundary(load)
     if isinstance(loaded, Caught):

@@ -19,7 +19,7 @@ from typing import Any
 
 from llemma import plugins
 from llemma.backends import Backend, Request, open_backend
-from llemma.config import build, setting, to_table
+from llemma.config import build, check_seed, setting, to_table
 from llemma.errors import BackendError, Caught, ConfigError, boundary, nearest
 from llemma.evaluate.metrics import NEEDED, TaskResult, metrics_of
 from llemma.records import (
@@ -64,6 +64,7 @@ class EvalConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value}: must be at least 1")
+        check_seed(self.seed)
         if self.temperature is not None and self.temperature < 0:
             raise ValueError(f"temperature={self.temperature}: must not be negative")
         if self.top_p is not None and not 0 < self.top_p <= 1:
@@ -124,7 +125,10 @@ def evaluate(config: EvalConfig, *, progress: Progress = silent, backend: Backen
         store = _Store(run=None)
         if config.run is not None:
             settings = {**to_table(config), "backend": dict(engine.info), "task_meta": _metas(tasks)}
-            run = stack.enter_context(open_run(config.run, "eval", settings, free=("run",)))
+            free = ["run"]
+            if engine.info.get("weights"):  # known by their hash, so the folder they lie in may be moved
+                free += ["model", "backend.model"]
+            run = stack.enter_context(open_run(config.run, "eval", settings, free=free))
             store = _Store(run=run)
             store.remember(run.rows())
         for task in tasks:

@@ -24,8 +24,8 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(successes: int, n: int, z: float = Z95) -> Interval:
-    """Wilson's score interval (1927) for ``successes`` of ``n``; (0, 1) when n is 0.
+def wilson(successes: float, n: int, z: float = Z95) -> Interval:
+    """Wilson's score interval (1927) for ``successes`` of ``n`` (a fraction of one counts as such); (0, 1) when n is 0.
 
     Unlike the normal approximation it neither collapses at 0 or n successes nor leaves 0..1. Raises ValueError
     unless 0 <= successes <= n.
@@ -65,5 +65,8 @@ def metric(name: str, values: Sequence[float], *, seed: int = 0) -> Metric:
         low, high = wilson(successes, n)
         return Metric(name=name, value=successes / n if n else 0.0, low=low, high=high, n=n)
     mean = math.fsum(values) / n
+    if len(set(values)) == 1:  # every resample would be the same: an interval without width claims too much
+        low, high = wilson(mean * n, n)
+        return Metric(name=name, value=mean, low=low, high=high, n=n)
     low, high = bootstrap(values, seed=seed)
     return Metric(name=name, value=mean, low=min(low, mean), high=max(high, mean), n=n)

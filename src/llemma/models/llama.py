@@ -1,8 +1,8 @@
 """The Llama architecture (Touvron et al. 2023) with Hugging Face's parameter names, free of parallelism.
 
 RMSNorm, rotary positions, grouped-query attention, SwiGLU; no biases, no dropout. The same module trains
-(``logits`` over whole rows) and decodes (``step`` over a key-value cache, see ``generate.py``). Reading and
-writing checkpoints is in ``checkpoint.py``.
+(``loss`` over whole rows) and decodes over a key-value cache (``generate.py``). Reading and writing checkpoints
+is in ``checkpoint.py``.
 """
 
 from __future__ import annotations

@@ -28,9 +28,11 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
 
 def _value(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """The loss alone, for validation."""
-    parts = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
-    total = sum(F.cross_entropy((h @ weight.T).float(), t, reduction="sum") for h, t in parts)
-    return torch.as_tensor(total) / len(hidden)
+    total = torch.zeros((), device=hidden.device)
+    for start in range(0, len(hidden), CHUNK):
+        logits = (hidden[start : start + CHUNK] @ weight.T).float()
+        total += F.cross_entropy(logits, targets[start : start + CHUNK], reduction="sum")
+    return total / len(hidden)
 
 
 class _Chunked(torch.autograd.Function):

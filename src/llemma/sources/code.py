@@ -44,7 +44,7 @@ def documents(options: Options) -> Iterator[Document]:
         if size > options.max_file_bytes:
             continue
         if options.max_bytes and total + size > options.max_bytes:
-            return
+            continue  # a smaller file further on may still fit
         try:
             text = path.read_text(encoding="utf-8")
         except (UnicodeDecodeError, OSError):

@@ -98,6 +98,12 @@ def question(text: str) -> str:
     return f"Q: {text}\nA:"
 
 
+def available() -> bool:
+    """Whether LLEMMA_DATA names a folder with the test file."""
+    folder = os.environ.get("LLEMMA_DATA", "")
+    return bool(folder) and (Path(folder).expanduser() / FILE).is_file()
+
+
 def _path() -> Path:
     folder = os.environ.get("LLEMMA_DATA", "")
     remedy = f"put {FILE} of github.com/openai/grade-school-math (MIT) into a folder and set LLEMMA_DATA to that folder"

@@ -1,4 +1,4 @@
-"""Settings of a training run; free of torch, so that ``--help`` and ``dry_run`` start at once."""
+"""Settings of a training run; free of torch, so that ``--help`` starts at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from llemma.config import setting
+from llemma.config import check_seed, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,15 @@ class OptimConfig:
     eps: float = setting(1e-8, "AdamW epsilon")
     weight_decay: float = setting(0.1, "decoupled weight decay, on matrices only")
     clip: float = setting(1.0, "gradient norm is clipped to this (0: never)")
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "final_ratio", "eps", "weight_decay", "clip", "warmup", "horizon"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"optim.{name}={value} must be a number of at least 0")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"optim.{name}={getattr(self, name)} must lie in 0..1, 1 excluded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +75,7 @@ class TrainConfig:
         for name in ("context", "batch_size", "steps", "checkpoint_every", "keep", "log_every", "valid_batches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        check_seed(self.seed)
         for name, weight in self.mixture.items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise ValueError(f"mixture.{name}={weight} must be a number of at least 0")

@@ -6,9 +6,7 @@ or interrupted at any step. Parallel training is not here yet.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -24,11 +22,11 @@ from torch.optim import AdamW
 
 from llemma.config import build, to_table
 from llemma.corpus.shards import fingerprint, read_manifest
-from llemma.errors import ConfigError, RunError
-from llemma.models.checkpoint import load_model, model_folder, read_config, save_model
+from llemma.errors import ConfigError, DataError, RunError
+from llemma.models.checkpoint import load_model, model_folder, read_config, save_model, weights_fingerprint
 from llemma.models.llama import Llama, LlamaConfig, initialise, parameter_count
 from llemma.records import Event, Progress, silent
-from llemma.run import Run, open_run, read_json, sha256_file
+from llemma.run import Run, cores, open_run, read_json, sha256_file
 from llemma.tokens.tokenizer import Tokenizer, load_tokenizer
 from llemma.train.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from llemma.train.config import FREE, TrainConfig, learning_rate, memory_plan
@@ -50,13 +48,16 @@ def train(config: TrainConfig, progress: Progress = silent, *, stop_at: int | No
     Raises ConfigError and DataError before the first step for settings, corpus or initial model that do not
     fit, RunError when the loss stops being finite (the last checkpoint is kept).
     """
-    tokenizer = load_tokenizer(config.corpus)
+    tokenizer = _tokenizer(config)
     data = _mixture(config)
     _sizes(config, tokenizer)  # a model that cannot fit is refused before there is a run folder with its settings
     set_threads(config.threads)
-    settings = to_table(config) | {"corpus_sha256": fingerprint(read_manifest(config.corpus))}
+    settings = to_table(config) | {
+        "threads": thread_count(config.threads),
+        "corpus_sha256": fingerprint(read_manifest(config.corpus)),
+    }
     if config.init != "random":
-        settings["init_sha256"] = _weights_sha256(model_folder(Path(config.init)))
+        settings["init_sha256"] = weights_fingerprint(model_folder(Path(config.init)))
     with open_run(config.run, "train", settings, free=FREE) as run:
         done = run.folder / "metrics.json"
         if done.exists() and (run.folder / "model" / "config.json").exists():
@@ -72,7 +73,7 @@ def train(config: TrainConfig, progress: Progress = silent, *, stop_at: int | No
 
 def plan(config: TrainConfig) -> Mapping[str, Any]:
     """What a run would take, without starting it: parameters, tokens, memory, epochs per source."""
-    tokenizer = load_tokenizer(config.corpus)
+    tokenizer = _tokenizer(config)
     sizes = _sizes(config, tokenizer)
     return {**memory_plan(parameter_count(sizes), config), "epochs": _mixture(config).epochs(config.steps)}
 
@@ -100,7 +101,12 @@ def bf16_is_fast() -> bool:
 
 def set_threads(threads: int) -> None:
     """Fix the number of CPU threads: results depend on it, so it must not follow the machine's load."""
-    torch.set_num_threads(threads or min(8, len(os.sched_getaffinity(0))))
+    torch.set_num_threads(thread_count(threads))
+
+
+def thread_count(threads: int) -> int:
+    """What ``threads=0`` means on this machine."""
+    return threads or min(8, cores())
 
 
 def _sizes(config: TrainConfig, tokenizer: Tokenizer) -> LlamaConfig:
@@ -120,10 +126,13 @@ def _sizes(config: TrainConfig, tokenizer: Tokenizer) -> LlamaConfig:
     return sizes
 
 
-def _weights_sha256(folder: Path) -> str:
-    """One sha256 for the weight files of a model folder."""
-    hashes = [sha256_file(path) for path in sorted(folder.glob("*.safetensors"))]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+def _tokenizer(config: TrainConfig) -> Tokenizer:
+    """The corpus's tokeniser; DataError when it is not the one the shards were written with."""
+    expected = read_manifest(config.corpus)["tokenizer"]["sha256"]
+    path = config.corpus / "tokenizer.json"
+    if path.is_file() and sha256_file(path) != expected:
+        raise DataError("damaged, or not the tokeniser of the shards; delete the corpus and build it again", where=path)
+    return load_tokenizer(config.corpus)
 
 
 def _mixture(config: TrainConfig) -> Mixture:

@@ -73,23 +73,24 @@ def _count(rng: Random, factor: int) -> int:
 
 
 def _sample(rng: Random, level: int) -> Draft:
+    # keys name the arithmetic, not the units: 7 kilometers in meters is 7 kilograms in grams over again
     if level <= 3:
         big, small, factor = rng.choice(_FACTORS)
         n = _count(rng, factor)
         if level == 1:
-            return Draft(f"units:{n} {big}>{small}", partial(_write_down, n, 0, (big, small)))
+            return Draft(f"units:{n}*{factor}", partial(_write_down, n, 0, (big, small)))
         if level == 2 and small == "cent" and big != "dollar":
             big, factor = "dollar", 100
         if level == 2:
             n, rest = rng.randint(1, min(n, 20)), rng.randint(1, factor - 1)
-            return Draft(f"units:{n} {big} {rest} {small}>{small}", partial(_write_down, n, rest, (big, small)))
-        return Draft(f"units:{n * factor} {small}>{big}", partial(_write_up, n, big, small))
+            return Draft(f"units:{n}*{factor}+{rest}", partial(_write_down, n, rest, (big, small)))
+        return Draft(f"units:{n * factor}/{factor}", partial(_write_up, n, big, small))
     chain, counts = rng.choice(_SHORT if level == 4 else _LONG)
-    n = rng.choice(counts)
+    n, first, second = rng.choice(counts), _FACTOR[chain[0], chain[1]], _FACTOR[chain[1], chain[2]]
     if level == 4:
-        return Draft(f"units:{n} {chain[0]}>{chain[2]}", partial(_write_down, n, 0, chain))
-    rest = rng.randint(1, min(_FACTOR[chain[0], chain[1]] - 1, 99))
-    return Draft(f"units:{n} {chain[0]} {rest} {chain[1]}>{chain[2]}", partial(_write_down, n, rest, chain))
+        return Draft(f"units:{n}*{first}*{second}", partial(_write_down, n, 0, chain))
+    rest = rng.randint(1, min(first - 1, 99))
+    return Draft(f"units:({n}*{first}+{rest})*{second}", partial(_write_down, n, rest, chain))
 
 
 def _write_down(n: int, rest: int, chain: tuple[str, ...], rng: Random) -> Text:
