@@ -268,7 +268,7 @@ def test_a_corpus_that_is_not_finished(here):
         ("tour", "max_tokens=256"),
         ("eval", "generated:addition", "model=hf:x", "seed=-1"),
     ],
-    ids=lambda words: " ".join(words),
+    ids=" ".join,
 )
 def test_a_value_out_of_range_is_refused_before_any_work(here, words):
     line = refused(here, *words)

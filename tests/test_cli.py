@@ -263,7 +263,10 @@ def test_an_interrupted_build_says_so_and_goes_on(tmp_path, number):
     assert process.returncode == 130, err
     assert out == ""
     assert "Traceback" not in err
-    assert err.splitlines()[-1] == "llemma: interrupted; the same command goes on where it was"
+    assert (
+        err.splitlines()[-1]
+        == "llemma: interrupted; what is in the run folder is kept, the same command goes on from there"
+    )
     assert not list(tmp_path.rglob("*.part"))
     first = tmp_path / "corpus" / "shards" / "first-train-00000.bin"
     stamp = first.stat().st_mtime_ns
@@ -376,7 +379,9 @@ def test_ctrl_c_in_a_terminal_leaves_it_usable(tmp_path):
     (tmp_path / "recipe.toml").write_text(LONG_RECIPE)
     code, shown = in_terminal(tmp_path, "corpus", "recipe.toml", interrupt_at="corpus: generated")
     assert code == 130, shown
-    assert shown.rstrip().endswith("llemma: interrupted; the same command goes on where it was")
+    assert shown.rstrip().endswith(
+        "llemma: interrupted; what is in the run folder is kept, the same command goes on from there"
+    )
     assert "Traceback" not in shown
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h"), "the cursor is shown again"
 

@@ -52,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _settle_stdout()
         return 141
     except KeyboardInterrupt:
-        print("\nllemma: interrupted; the same command goes on where it was", file=sys.stderr)
+        print(
+            "\nllemma: interrupted; what is in the run folder is kept, the same command goes on from there",
+            file=sys.stderr,
+        )
         return 130
     except (LlemmaError, OSError, MemoryError) as error:
         print(f"llemma: {explain(error)}", file=sys.stderr)
