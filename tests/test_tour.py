@@ -76,6 +76,21 @@ def test_the_report_stands_alone(undisturbed):
     assert "<script" not in page and " src=" not in page.replace(' src="data:', "")
 
 
+def test_the_trained_model_is_the_one_that_transformers_loads(undisturbed):
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    from llemma.models.checkpoint import load_model
+    from llemma.tokens.tokenizer import load_tokenizer
+
+    folder = undisturbed[0] / "continued" / "model"
+    text = "Problem:\nConvert 12 dimes to cents.\n\nSolution:\n1 dime is 10 cents. 12*10=120.\n" * 3
+    ids = transformers.AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt").input_ids
+    assert ids[0].tolist() == load_tokenizer(folder).encode(text)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        assert (load_model(folder)(ids) - theirs(ids).logits).abs().max().item() <= 1e-5
+
+
 def test_a_finished_tour_does_nothing_again(undisturbed):
     folder, seconds = undisturbed
     rows = {p: p.stat().st_mtime_ns for p in folder.rglob("rows.jsonl")}

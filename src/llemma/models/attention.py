@@ -1,8 +1,8 @@
 """Causal attention for training: the fastest exact form for each device.
 
-CUDA: PyTorch's fused kernels. CPU: blocks of queries as plain matrix products, because PyTorch's CPU flash
-kernel reaches about a sixth of the matrix-product rate (``docs/benchmarks.md``). Decoding over a cache is in
-``generate.py``.
+CUDA: PyTorch's fused kernels. CPU: blocks of queries as plain matrix products, which are faster in bf16, forward
+and backward, than PyTorch's CPU kernel (``docs/benchmarks.md``). Without gradients PyTorch's kernel serves here
+too: then logits equal those of ``transformers`` bit for bit. Decoding over a cache is in ``generate.py``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BLOCK = 64  # queries per block: measured best of 32, 64, 128 at T = 256
 
 def causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention: (B, H, T, D) queries over (B, K, T, D) keys and values, H a multiple of K."""
-    if q.device.type != "cpu":
+    if q.device.type != "cpu" or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
     if q.shape[1] != k.shape[1]:
         k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)

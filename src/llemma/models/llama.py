@@ -89,7 +89,10 @@ class Rotation:
 def rotation(config: LlamaConfig, positions: int, device: torch.device | None = None) -> Rotation:
     """The rotary angles of the first ``positions`` positions, in fp32."""
     half = config.head_dim // 2
-    frequency = config.rope_theta ** (-torch.arange(0, half, dtype=torch.float32, device=device) / half)
+    # as transformers computes them, rounding included: another order of operations moves trained logits by 1e-5
+    frequency = 1.0 / (
+        config.rope_theta ** (torch.arange(0, half, dtype=torch.float32, device=device) * 2 / (2 * half))
+    )
     angle = torch.outer(torch.arange(positions, dtype=torch.float32, device=device), frequency)
     angle = torch.cat((angle, angle), dim=-1)
     return Rotation(angle.cos(), angle.sin())
