@@ -43,7 +43,7 @@ class TourConfig:
     context: int = setting(256, "tokens per training sequence")
     batch_size: int = setting(4, "sequences per step")
     base_steps: int = setting(500, "steps of the base model on general text and code")
-    continued_steps: int = setting(4200, "steps of continued pretraining on mathematics")
+    continued_steps: int = setting(3600, "steps of continued pretraining on mathematics")
     lr: float = setting(2e-3, "peak learning rate of both")
     checkpoint_every: int = setting(200, "steps between checkpoints")
     threads: int = setting(0, "CPU threads (0: one per core, at most 8)")
