@@ -367,7 +367,7 @@ def test_hostile_text_is_judged_at_once(name: str) -> None:
     verdict = grade_numeric(text, "5").verdict
     read(text)
     extract(text, last_number=True)
-    assert time.process_time() - begin < 0.1
+    assert time.process_time() - begin < 2  # quadratic work on these lengths takes minutes; a busy machine, 0.2 s
     assert verdict == EASY.get(name, "unparsable")
 
 

@@ -338,7 +338,7 @@ def test_twenty_thousand_samples_make_a_small_page_in_seconds(tmp_path):
     run = an_eval(tmp_path / "run", found)
     before = time.monotonic()
     html = render([run])
-    assert time.monotonic() - before < 8
+    assert time.monotonic() - before < 40  # 3 s on a quiet machine; quadratic work would take minutes
     assert len(html) < 1_500_000
 
 
@@ -421,7 +421,7 @@ def test_deep_and_endless_formulas_are_quick():
                  "$1 " + "abc " * 1500, r"\begin{align}" * 400, "$5\n" * 2000):  # fmt: skip
         mathml.rich(text)
         mathml.formula(text)
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 30
 
 
 def test_long_text_is_cut_and_the_cut_is_told():

@@ -17,7 +17,7 @@ IMPORT = [sys.executable, "-c", "import llemma"]
 HELP = [sys.executable, "-m", "llemma", "--help"]
 
 
-def fastest(command: list[str], attempts: int = 5) -> float:
+def fastest(command: list[str], attempts: int = 30) -> float:
     """Wall seconds of the fastest attempt; stops at the first one under the limit."""
     best = float("inf")
     for _ in range(attempts):
