@@ -1,17 +1,17 @@
-"""Extraction, reading and equality of numeric answers: one table per step, then properties."""
+"""Extraction and judgement of whole completions: one table per step, then properties and hostile texts."""
 
 from __future__ import annotations
 
 import time
-from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llemma.grade.answer import read
-from llemma.grade.equal import grade_answer, grade_numeric, same_value, vote_key
+from llemma.grade.equal import grade_answer, grade_final, grade_numeric, vote_key
 from llemma.grade.extract import extract
+from llemma.grade.kinds import Value
 
 EXTRACTED = [
     # the paper's sentence, whole, cut by the stop string, cut in other places
@@ -46,6 +46,12 @@ EXTRACTED = [
     ("\\boxed{1} then \\boxed{\\frac{1}{2}}", "\\frac{1}{2}", "boxed"),
     ("\\boxed{\\boxed{6}}", "6", "boxed"),
     ("\\boxed{5} and then \\boxed{6", "5", "boxed"),
+    ("\\boxed{5 and", "5 and", "boxed"),  # nothing but a box that was cut
+    ("\\boxed{3} \\text{ and } \\boxed{4}", "3, 4", "boxed"),
+    ("\\boxed{3}. Then \\boxed{4}", "4", "boxed"),
+    ("**Answer:** 73", "73", "the-answer"),
+    ("Answer: B", "B", "the-answer"),
+    ("It follows.\n**73**", "73", "bold"),
     ("{ \\boxed {8} }", "8", "boxed"),
     ("\\boxed{\\{1, 2\\}}", "\\{1, 2\\}", "boxed"),
     ("\\fbox{9}", "9", "boxed"),
@@ -95,148 +101,6 @@ def test_the_last_number_is_taken_only_when_asked_for() -> None:
     assert extract("no digits", last_number=True) is None
 
 
-READ = [
-    ("18", "18"),
-    ("007", "7"),
-    ("-3", "-3"),
-    ("\u22123", "-3"),  # Unicode minus
-    ("- 3", "-3"),
-    ("+3", "3"),
-    ("$-5$", "-5"),
-    ("-$5", "-5"),
-    ("1,234", "1234"),
-    ("1,450,000", "1450000"),
-    ("1{,}000", "1000"),
-    ("10\\,000", "10000"),
-    ("1,\\!000", "1000"),
-    ("1,234.50", "2469/2"),
-    ("0.5", "1/2"),
-    (".5", "1/2"),
-    ("12.0", "12"),
-    ("12.", "12"),
-    ("0.1", "1/10"),  # exact: not the float
-    ("\\frac{1}{2}", "1/2"),
-    ("\\dfrac{3}{6}", "1/2"),
-    ("\\tfrac12", "1/2"),
-    ("\\frac1{20}", "1/20"),
-    ("\\frac 3 4", "3/4"),
-    ("-\\frac{1}{2}", "-1/2"),
-    ("\\frac{-1}{2}", "-1/2"),
-    ("\\frac{1,000}{3}", "1000/3"),
-    ("\\\\frac{1}{2}", "1/2"),  # backslash doubled, as base models trained on JSON do
-    ("3/6", "1/2"),
-    ("-3 / 6", "-1/2"),
-    ("1.5/3", "1/2"),
-    ("3 1/2", "7/2"),
-    ("-3 1/2", "-7/2"),
-    ("3\\frac{1}{2}", "7/2"),
-    ("3\\frac12", "7/2"),
-    ("50%", "50"),
-    ("50\\%", "50"),
-    ("$18", "18"),
-    ("\\$18.50", "37/2"),
-    ("€ 20", "20"),
-    ("18 dollars", "18"),
-    ("$18$ dollars per day", "18"),
-    ("5 more apples", "5"),
-    ("5cm", "5"),
-    ("5 cm^2", "5"),
-    ("60 km/h", "60"),
-    ("5\\text{ m}", "5"),
-    ("5 \\mathrm{cm}^{2}", "5"),
-    ("90^\\circ", "90"),
-    ("90°", "90"),
-    ("x = 5", "5"),
-    ("x=-5", "-5"),
-    ("x_1 = 5", "5"),
-    ("\\theta = 30^\\circ", "30"),
-    ("Total = $18", "18"),
-    ("\\boxed{7}", "7"),
-    ("1,2,3", "1, 2, 3"),
-    ("3, 1, and 2", "1, 2, 3"),
-    ("3 or -1", "-1, 3"),
-    ("x = 3 or x = -1", "-1, 3"),
-    ("x = 3, -1", "-1, 3"),
-    ("3 \\text{ and } 4", "3, 4"),
-    ("$5$ and $6$", "5, 6"),
-    ("3, 4 and 5 cm", "3, 4, 5"),
-    ("\\frac{1}{2}, 2", "1/2, 2"),
-    ("2, 2", "2, 2"),  # repetitions count
-    ("12,34", "12, 34"),  # not thousands
-]
-
-NOT_READ = [
-    "",
-    ",",
-    "-",
-    "and",
-    "two",
-    "x",
-    "2x",
-    "2 x",
-    "2xy",
-    "2 xy",
-    "5i",
-    "5 m",  # metre or variable
-    "2 pi",
-    "2\\pi",
-    "\\pi",
-    "\\sqrt{2}",
-    "2\\sqrt{2}",
-    "5 million",
-    "2 dozen eggs",
-    "3 quarters",
-    "5 squared",
-    "5^2",
-    "5²",
-    "5!x",
-    "1e5",
-    "2 + 3",
-    "5 - 3",
-    "3-5",
-    "3–5",
-    "\\pm 3",
-    "(1, 2)",
-    "[1, 2)",
-    "\\{1, 2\\}",
-    "1/0",
-    "\\frac{1}{0}",
-    "\\frac{\\frac12}{3}",
-    "\\frac{x}{2}",
-    "1/2/3",
-    "1.2.3",
-    "3 4",
-    "2\\frac{3}{2}",  # a product as well
-    "3 and 1/2",  # 3 1/2 as well
-    "10:30",
-    "3 hours and 20 minutes",
-    "2 cats and 3 dogs",
-    "x = 2, y = 3",
-    "5 or more",
-    "5, because",
-    "more than 5",
-    "5 a",
-    "1,,2",
-    "٣",  # digits of other scripts
-]
-
-
-@pytest.mark.parametrize(("text", "key"), READ)
-def test_reads(text: str, key: str) -> None:
-    answer = read(text)
-    assert answer is not None and answer.key == key
-
-
-@pytest.mark.parametrize("text", NOT_READ)
-def test_refuses_what_is_out_of_scope(text: str) -> None:
-    assert read(text) is None
-
-
-def test_a_dropped_unit_is_recorded() -> None:
-    answer = read("18 square feet")
-    assert answer is not None and answer.unit == "square feet"
-
-
 GRADED = [
     ("The answer is 18.", "18", "correct", "18"),
     ("The answer is $18.00.", "18", "correct", "18"),
@@ -245,93 +109,73 @@ GRADED = [
     ("The answer is 0.33.", "1/3", "wrong", "33/100"),  # a rounding is not the number
     ("\\boxed{3, 1}", "1, 3", "correct", "1, 3"),
     ("\\boxed{1}", "1, 3", "wrong", "1"),
-    ("The answer is seven.", "7", "unparsable", "seven"),
+    ("The answer is seven.", "7", "correct", "7"),
     ("I do not know.", "7", "unparsable", None),
-    ("The answer is 7.", "\\sqrt{7}", "unparsable", "7"),
+    ("The answer is 7.", "\\sqrt{7}", "wrong", "7"),
+    ("Final Answer: The final answer is $x \\in [1, 2)$. I hope it is correct.", "[1,2)", "correct", "[1, 2)"),
+    ("So the answer is \\boxed{\\text{(C)}}.", "C", "correct", "(C)"),
+    ("The answer is __import__('os').system('true').", "7", "unsafe", None),
+    ("The answer is " + "so and so and " * 30, "7", "unparsable", None),
+    ("The answer is $9^{9^{9^{9}}}$.", "7", "timeout", None),
 ]
 
 
-@pytest.mark.parametrize(("text", "reference", "verdict", "answer"), GRADED)
-def test_grades(text: str, reference: str, verdict: str, answer: str | None) -> None:
+@pytest.mark.parametrize(("text", "reference", "verdict", "vote"), GRADED)
+def test_grades(text: str, reference: str, verdict: str, vote: str | None) -> None:
     grade = grade_numeric(text, reference)
-    assert (grade.verdict, grade.answer) == (verdict, answer)
+    assert grade.verdict == verdict, grade
     assert grade.reason
-    assert vote_key(grade) == (answer if verdict in ("correct", "wrong") else None)
+    assert vote_key(grade) == vote
 
 
-def test_the_reason_names_an_unreadable_reference() -> None:
-    assert "reference" in grade_answer("7", "x^2").reason
+WHOLE = [  # texts without a mark: statements, and formulas in a sentence
+    ("The solution is $x != 5$", "$x \\neq 5$", "correct"),
+    ("Therefore $x < 5$ is the solution.", "$x < 5$", "correct"),
+    ("Therefore $x < 5$ is the solution.", "$x > 5$", "wrong"),
+    ("The integral is equal to 0", "0.0", "correct"),
+    ("so the number is 10 which is 1,000.99m²", "1000.99", "correct"),
+    ("thinking about it I think the correct answer is C", "C", "correct"),
+    ("The answer is for sure D, it can't be A or B", "D", "correct"),
+    ("First $2x = 4$. Hence $x = 2$ is what we want.", "2", "correct"),
+    ("$\\boxed{k = 45} \\quad \\text{and} \\quad \\boxed{n = 2}$", "k = 45, n = 2", "correct"),
+    ("Let us think. The answer is 3.<|im_end|> The answer is 4.", "3", "correct"),
+    ("<think>maybe \\boxed{9}</think> It is \\boxed{7}", "7", "correct"),
+    ("7", "#### 7", "correct"),
+    ("\\boxed{7}", "We add 3 and 4, which gives $\\boxed{7}$.", "correct"),
+    ("", "7", "unparsable"),
+    ("7", "", "unparsable"),
+    ("", "", "unparsable"),
+]
+
+
+@pytest.mark.parametrize(("text", "reference", "verdict"), WHOLE)
+def test_grades_statements(text: str, reference: str, verdict: str) -> None:
+    assert grade_final(text, reference).verdict == verdict
+
+
+def test_the_reason_names_both_sides_and_the_rule() -> None:
+    assert grade_numeric("The answer is 8.", "7").reason == "the value '8' is not the value '7' (found by: the-answer)"
+    assert "reference" in grade_answer("7", "{" * 9).reason
+
+
+def test_the_unit_stays_with_the_value() -> None:
+    answer = read("18 square feet")
+    assert isinstance(answer, Value) and answer.unit == "square feet"
 
 
 # --- properties
 
 MATHS = st.text(alphabet="0123456789.,-/\\{}$%^_=()[] abefgrcointxd\n\u2212", max_size=60)
-RATIONAL = st.fractions(max_denominator=10**6)
 
 
 @given(st.one_of(st.text(max_size=200), MATHS))
 @settings(max_examples=400, deadline=None)
 def test_never_raises(text: str) -> None:
     extract(text, last_number=True)
-    read(text)
-    assert grade_numeric(text, text).verdict in ("correct", "unparsable")
+    assert grade_numeric(text, text).verdict in ("correct", "unparsable", "wrong", "timeout", "unsafe")
+    assert grade_final(text, text).verdict in ("correct", "unparsable")
     grade_numeric("The answer is " + text, "5")
-
-
-@given(MATHS)
-@settings(max_examples=300, deadline=None)
-def test_what_is_read_equals_itself_and_its_canonical_form(text: str) -> None:
-    answer = read(text)
-    if answer is not None:
-        assert same_value(text, text) is True
-        again = read(answer.key)
-        assert again is not None and again.values == answer.values
-
-
-@given(MATHS, MATHS)
-@settings(max_examples=200, deadline=None)
-def test_equality_is_symmetric(one: str, other: str) -> None:
-    assert same_value(one, other) == same_value(other, one)
-
-
-@given(RATIONAL, RATIONAL)
-@settings(deadline=None)
-def test_equal_exactly_when_the_numbers_are(one: Fraction, other: Fraction) -> None:
-    assert same_value(str(one), str(other)) is (one == other)
-
-
-@given(RATIONAL)
-@settings(deadline=None)
-def test_a_fraction_reads_the_same_in_every_spelling(value: Fraction) -> None:
-    sign, top, bottom = "-" if value < 0 else "", abs(value.numerator), value.denominator
-    spellings = [
-        f"{sign}{top}/{bottom}",
-        f"{sign}\\frac{{{top}}}{{{bottom}}}",
-        f"{sign}\\dfrac{{{3 * top}}}{{{3 * bottom}}}",
-    ]
-    spellings += [
-        f"${sign}{top}/{bottom}$",
-        f"x = {sign}{top}/{bottom}",
-        f"\u2212{top}/{bottom}" if sign else str(value),
-    ]
-    assert {answer.key for answer in map(read, spellings) if answer} == {str(value)}
-    assert all(map(read, spellings))
-
-
-@given(st.integers(-(10**15), 10**15))
-@settings(deadline=None)
-def test_an_integer_reads_the_same_in_every_spelling(value: int) -> None:
-    spellings = [
-        str(value),
-        f"{value:,}",
-        f"{value}.0",
-        f"${value:,}$",
-        f"{value} apples",
-        f"{value}.",
-        f" \\boxed{{{value}}}",
-    ]
-    keys = {answer.key if (answer := read(text)) else None for text in spellings}
-    assert keys == {str(value)}
+    grade_final(text, "5")
 
 
 HOSTILE = {
@@ -356,10 +200,6 @@ HOSTILE = {
 }
 
 
-# hostile in length only: a box closed too often, a sentence found late, a list of 722 numbers
-EASY = {"closing braces": "correct", "blanks": "correct", "thousands without end": "wrong"}
-
-
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_text_is_judged_at_once(name: str) -> None:
     text = HOSTILE[name]
@@ -367,11 +207,6 @@ def test_hostile_text_is_judged_at_once(name: str) -> None:
     verdict = grade_numeric(text, "5").verdict
     read(text)
     extract(text, last_number=True)
-    assert time.process_time() - begin < 2  # quadratic work on these lengths takes minutes; a busy machine, 0.2 s
-    assert verdict == EASY.get(name, "unparsable")
-
-
-def test_numbers_up_to_the_digit_limit_are_exact_and_above_it_refused() -> None:
-    assert same_value("1" + "0" * 298 + "1", "1" + "0" * 299) is False
-    assert read("9" * 301) is None
-    assert read("0." + "9" * 300) is None
+    grade_final(text, "5")
+    assert time.process_time() - begin < 5  # quadratic work on these lengths takes minutes; a busy machine, 0.3 s
+    assert (verdict == "correct") is (name in ("closing braces", "blanks"))

@@ -15,6 +15,7 @@ from llemma.config import setting
 from llemma.errors import DataError
 from llemma.grade.answer import read
 from llemma.grade.equal import grade_numeric, vote_key
+from llemma.grade.kinds import Value
 from llemma.records import Problem, Sampling, Task
 from llemma.run import read_jsonl, sha256_file
 
@@ -120,6 +121,6 @@ def _problem(row: dict[str, object], where: str, line: int) -> Problem:
     if not isinstance(asked, str) or not isinstance(solution, str):
         raise DataError("expected the text fields question and answer", where=where)
     _, mark, answer = solution.rpartition("####")
-    if not mark or read(answer) is None:
+    if not mark or not any(map(str.isdigit, answer)) or not isinstance(read(answer), Value):
         raise DataError("the answer does not end in #### NUMBER", where=where)
     return Problem(id=f"test-{line:04d}", prompt=asked, answer=answer.strip(), meta={"solution": solution})
