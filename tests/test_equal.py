@@ -138,6 +138,8 @@ two | 2
 25\text{ cents} | 25
 6\text{ cm} | 6\text{ centimeters}
 10 \text{ m/s} | 10
+45 miles per hour | 45 mph
+20\text{ m/s} | 20 meters per second
 \approx 3.14 | 3.14
 x \approx 3.14 | 3.14
 1{,}000 | 1000
@@ -259,6 +261,9 @@ x-y-z=0 | 5x-7y+11z+4=0
 7/2 or 4 | 4
 5 m | 5 cm
 5\text{ hours} | 5\text{ minutes}
+9 a.m. | 9 p.m.
+45 mph | 45 kph
+45 miles per hour | 45 km/h
 no solution | 0
 -5 | 5
 1+2i | 1-2i

@@ -280,20 +280,23 @@ def _based(node: Node) -> object:
 
 
 def _unit_name(unit: str) -> str:
-    words = re.split(r"[\s*/]+", unit.casefold().rstrip("."))
-    names = [
-        UNIT_NAMES.get(w.partition("^")[0].rstrip("s") or w, UNIT_NAMES.get(w, w.partition("^")[0].rstrip("s") or w))
-        for w in words
-    ]
+    """A unit in one spelling, without exponents: ``square inches`` and ``in^2`` are both ``in``."""
+    names = []
+    for word in re.split(r"[\s*/]+", unit.casefold()):
+        base = word.partition("^")[0].replace(".", "")
+        singular = base[:-1] if base.endswith("s") and len(base) > 2 else base
+        names.append(UNIT_NAMES.get(base, UNIT_NAMES.get(singular, singular)))
     return " ".join(name for name in names if name)
+
+
+def _is_measure(name: str) -> bool:
+    return bool(name) and all(part in MEASURES for part in name.split())
 
 
 def _units_agree(a: str, b: str) -> bool:
     """Whether two units may be of the same quantity; only known measures can disagree: ``apples`` says nothing."""
     first, second = _unit_name(a), _unit_name(b)
-    if not first or not second or first == second:
-        return True
-    return not (first in MEASURES and second in MEASURES)
+    return first == second or not (_is_measure(first) and _is_measure(second))
 
 
 def _letter_unit(node: Node) -> tuple[Node | None, str]:
@@ -465,7 +468,7 @@ def key(answer: Answer) -> str:
     if isinstance(answer, Value):
         unit = _unit_name(answer.unit)
         name = answer.node.name if answer.node.op == "based" else fingerprint(answer.node)
-        return f"{name} {unit}" if unit in MEASURES else name
+        return f"{name} {unit}" if _is_measure(unit) else name
     if isinstance(answer, Group):
         return _group_key(answer)
     if isinstance(answer, Matrix):

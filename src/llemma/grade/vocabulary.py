@@ -91,8 +91,8 @@ UNIT_NAMES = {
     "gram": "g", "gm": "g", "kilogram": "kg", "pound": "lb", "ounce": "oz", "second": "s", "sec": "s", "minute": "min",
     "hour": "h", "hr": "h", "liter": "l", "litre": "l", "cent": "cent", "dollar": "dollar", "gallon": "gal",
     "milliliter": "ml", "square": "", "sq": "", "cubic": "", "cu": "", "per": "", "day": "day", "week": "week",
-    "year": "yr", "month": "month",
+    "year": "yr", "month": "month", "am": "am", "pm": "pm", "mph": "mi h", "kph": "km h", "kmh": "km h", "rpm": "rpm",
 }  # fmt: skip
 
 # Names of units that can disagree: 5 cm is not 5 m, while 5 apples say nothing.
-MEASURES = frozenset({*UNIT_NAMES.values(), "cm", "mm", "km", "kg", "mg", "ml"} - {"", "dollar"})
+MEASURES = frozenset({*UNIT_NAMES.values(), "cm", "mm", "km", "kg", "mg", "ml"} - {"", "dollar", "mi h", "km h"})
