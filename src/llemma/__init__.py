@@ -1,6 +1,7 @@
 """Llemma: turn a base language model into a language model for mathematics, use it and measure it.
 
-Public names are loaded on first use (PEP 562), so that ``import llemma`` costs nothing.
+Public names are loaded on first use (PEP 562), so that ``import llemma`` costs nothing. ``llemma.grade`` is both the
+function that judges an answer and the package of its parts.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ _HOME = {
     "open_backend": "backends",
 }
 
-__all__ = [*_HOME, "__version__"]  # noqa: PLE0604 - names are strings
+__all__ = [*_HOME, "__version__", "grade"]  # noqa: PLE0604 - names are strings
 
 
 def __getattr__(name: str) -> Any:
+    if name == "grade":  # the module is the function; importing it puts it here
+        return importlib.import_module("llemma.grade")
     if name in _HOME:
         return getattr(importlib.import_module(f"llemma.{_HOME[name]}"), name)
     raise AttributeError(f"module 'llemma' has no attribute {name!r}")

@@ -6,6 +6,7 @@ shows the result; progress goes to stderr, results to stdout. A mistake of the u
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -30,6 +31,7 @@ class Verb:
     settings: str
     run: Callable[[Call], int]
     field: str = ""
+    interrupted: str = "what is in the run folder is kept, the same command goes on from there"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _settle_stdout()
         return 141
     except KeyboardInterrupt:
-        print(
-            "\nllemma: interrupted; what is in the run folder is kept, the same command goes on from there",
-            file=sys.stderr,
-        )
+        verb = VERBS.get(words[0]) if words else None
+        print(f"\nllemma: interrupted; {verb.interrupted if verb else 'nothing was done'}", file=sys.stderr)
         return 130
     except (LlemmaError, OSError, MemoryError) as error:
         print(f"llemma: {explain(error)}", file=sys.stderr)
@@ -283,6 +283,17 @@ def _eval(call: Call) -> int:
     return 0
 
 
+def _grade(call: Call) -> int:
+    from llemma.grade.rows import grade_rows
+    from llemma.run import atomic_file, json_line
+
+    out = call.settings.out
+    with contextlib.nullcontext(sys.stdout.buffer) if out is None else atomic_file(out) as file:
+        for judgement in grade_rows(call.settings, progress=call.progress):  # JSON lines with and without --json
+            file.write(json_line(judgement))
+    return 0
+
+
 def _report(call: Call) -> int:
     from llemma.plugins import import_module
 
@@ -345,6 +356,11 @@ VERBS = {
     "eval": Verb(
         summary="sample, grade and score a model on tasks, with 95 % intervals",
         words="TASK...", settings="evaluate.evaluate:EvalConfig", run=_eval, field="tasks",
+    ),
+    "grade": Verb(
+        summary="judge answers against references: JSON lines in, JSON lines out",
+        words="FILE.jsonl", settings="grade.rows:GradeConfig", run=_grade, field="file",
+        interrupted="run the same command again",
     ),
     "report": Verb(
         summary="one self-contained HTML file about runs",

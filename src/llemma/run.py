@@ -29,11 +29,18 @@ _PACKAGES = ("llemma", "numpy", "torch", "transformers", "tokenizers", "safetens
 
 def atomic_write(path: Path, data: bytes | str) -> None:
     """Write ``path`` beside, flush it to the disk, rename: the file exists complete or not at all."""
+    with atomic_file(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write ``path`` into piece by piece: it takes its place at the end, and not at all after an error."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with naming(path):
             with open(beside, "wb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(beside, path)
@@ -92,20 +99,26 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
     Raises DataError with file and line for a line that is not a JSON object.
     """
+    return (value for _, value in numbered_jsonl(path))
+
+
+def numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON-lines file with the number of their line, from 1. Raises as ``read_jsonl``."""
+    number = 0
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
-                value = json.loads(line)
+                value = json.loads(line.decode())
                 if not isinstance(value, dict):
                     raise DataError("expected a JSON object on each line", where=f"{path}:{number}")
-                yield value
+                yield number, value
     except FileNotFoundError as error:
         raise DataError("no such file; check the path", where=path) from error
     except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 text: {error.reason}", where=path) from error
-    except ValueError as error:  # JSONDecodeError, or a number of more digits than Python reads
+        raise DataError(f"not UTF-8 text: {error.reason}", where=f"{path}:{number}") from error
+    except (ValueError, RecursionError) as error:  # no JSON, a number of more digits than Python reads, deep nesting
         raise DataError(f"not valid JSON: {getattr(error, 'msg', error)}", where=f"{path}:{number}") from error
 
 
@@ -132,7 +145,7 @@ class Run:
         fresh: dict[str, bytes] = {}
         for row in rows:
             if row["id"] not in self.ids and row["id"] not in fresh:
-                fresh[row["id"]] = _line(row)
+                fresh[row["id"]] = json_line(row)
         if not fresh:
             return
         if self._file is None:
@@ -162,7 +175,7 @@ class Run:
     def truncate(self, keep: Iterable[str]) -> None:
         """Keep only the rows with these ids (a trainer drops the rows after its last checkpoint)."""
         wanted = set(keep)
-        lines = [_line(row) for row in self.rows() if row["id"] in wanted]
+        lines = [json_line(row) for row in self.rows() if row["id"] in wanted]
         self._close_file()
         atomic_write(self.rows_path, b"".join(lines))
         self.ids = wanted & self.ids
@@ -203,7 +216,7 @@ class Run:
         self.ids = {row["id"] for row in self.rows()}
 
 
-def _line(row: Mapping[str, Any]) -> bytes:
+def json_line(row: Mapping[str, Any]) -> bytes:
     """One JSON line in readable UTF-8; escaped when a text holds half a surrogate pair, which UTF-8 cannot store."""
     try:
         return (json.dumps(row, ensure_ascii=False) + "\n").encode()
