@@ -17,11 +17,16 @@ def test_every_exported_name_resolves(name):
     assert name in dir(llemma)
 
 
-@pytest.mark.parametrize("name", sorted(set(llemma.__all__) - {"__version__"}))
+@pytest.mark.parametrize("name", sorted(set(llemma.__all__) - {"__version__", "grade"}))
 def test_an_export_is_the_object_of_its_home(name):
     home = importlib.import_module(f"llemma.{llemma._HOME[name]}")
     assert getattr(llemma, name) is getattr(home, name)
     assert getattr(llemma, name).__module__ == home.__name__
+
+
+def test_grade_is_the_package_of_that_name():
+    assert llemma.grade is importlib.import_module("llemma.grade")
+    assert callable(llemma.grade)
 
 
 def test_exports_are_named_once_and_an_unknown_name_is_an_attribute_error():

@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Row:
 def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a file, in order. Raises DataError with file and line for one that is not as it must be."""
     source = Path("/dev/stdin") if str(path) == "-" else path
-    return (_row(value, f"{path}:{number}") for number, value in numbered_jsonl(source))
+    return (_row(value, f"{source}:{number}") for number, value in numbered_jsonl(source))
 
 
 def grade_rows(config: GradeConfig, *, progress: Progress = silent) -> Iterator[dict[str, Any]]:
@@ -145,7 +145,7 @@ def _scorer(name: str) -> Scorer:
     return cast(Scorer, importlib.import_module("llemma.grade.paper").grade_paper)
 
 
-def _grade_all(rows: Iterable[Row], scorer: str) -> Iterator[dict[str, Any]]:
+def _grade_all(rows: Iterable[Row], scorer: str) -> Generator[dict[str, Any], None, None]:
     score = _scorer(scorer)
     for row in rows:
         grade = score(row.prediction, row.reference, row.task)
@@ -156,14 +156,15 @@ def _grade_chunk(rows: list[Row], scorer: str) -> list[dict[str, Any]]:
     return list(_grade_all(rows, scorer))
 
 
-def _by_processes(rows: Iterator[Row], scorer: str, workers: int) -> Iterator[dict[str, Any]]:
+def _by_processes(rows: Iterator[Row], scorer: str, workers: int) -> Generator[dict[str, Any], None, None]:
     """The same by several processes; only a few chunks are under way at any time."""
     _scorer(scorer)  # a scorer that cannot be loaded says so here, not in each process
     context = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads that do not run in it
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_serve)
     under_way: deque[Future[list[dict[str, Any]]]] = deque()
+    bad: list[DataError] = []
     try:
-        for chunk in iter(lambda: list(itertools.islice(rows, _CHUNK)), []):
+        for chunk in _chunks(rows, bad):
             under_way.append(pool.submit(_grade_chunk, chunk, scorer))
             if len(under_way) >= _AHEAD * workers:
                 yield from under_way.popleft().result()
@@ -173,6 +174,21 @@ def _by_processes(rows: Iterator[Row], scorer: str, workers: int) -> Iterator[di
         raise LlemmaError("a grading process was killed, perhaps for memory; try fewer with workers=1") from error
     finally:
         pool.shutdown(cancel_futures=True)
+    if bad:
+        raise bad[0]
+
+
+def _chunks(rows: Iterator[Row], bad: list[DataError]) -> Iterator[list[Row]]:
+    """The rows in chunks; the error of a bad row goes to ``bad`` and ends them, so that the rows before it count."""
+    while not bad:
+        chunk: list[Row] = []
+        try:
+            chunk.extend(itertools.islice(rows, _CHUNK))
+        except DataError as error:
+            bad.append(error)
+        if not chunk:
+            return
+        yield chunk
 
 
 def _serve() -> None:
