@@ -35,6 +35,7 @@ from _peers import PEERS, Judge
 
 import llemma
 from llemma.config import resolve, setting
+from llemma.errors import nearest
 from llemma.grade import equal, vote
 from llemma.run import read_jsonl
 
@@ -57,12 +58,12 @@ WARM = [("0.5", r"\frac{1}{2}"), ("x + 1", "1 + x")]
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?"
 _PART = rf"(?:\{{{_NUMBER}\}}|\d)"
 NUMBER = re.compile(rf"{_NUMBER}(?:/\d+)?|[-+]?\\[dt]?frac{_PART}{_PART}")
-AROUND = re.compile(r"\\[!,$%]|[\s$,%]|\.$")
+AROUND = re.compile(r"\\[!$%]|[$%]|(?:\\?,|\{,\})(?=\d{3}(?!\d))|(?<=[-+])\s+")
 
 
 def is_number(text: str) -> bool:
     """Whether a final answer is a plain number: integer, decimal, or a fraction of two."""
-    return NUMBER.fullmatch(AROUND.sub("", text.replace("\\\\", "\\"))) is not None
+    return NUMBER.fullmatch(AROUND.sub("", text.replace("\\\\", "\\")).strip().rstrip(".")) is not None
 
 
 def is_hard(pair: dict[str, Any]) -> bool:
@@ -286,6 +287,9 @@ def compare(s: Settings) -> None:
         f"{len(answers)} pairs, {sum(p['label'] for p in answers)} of them equal; hard part {len(hard)}, "
         f"{sum(p['label'] for p in hard)} of them equal; {len(pairs) - len(answers)} texts\n"
     )
+    for name in s.peers:
+        if name not in PEERS:
+            raise SystemExit(f"unknown grader {name!r}{nearest(name, PEERS)}")
     names = s.peers or tuple(name for name in PEERS if name == "llemma" or PEERS[name].version())
     print(HEAD, flush=True)
     wrong: list[dict[str, Any]] = []
@@ -293,9 +297,10 @@ def compare(s: Settings) -> None:
         tally = measure(name, pairs, s.limit_s)
         print(row(name, tally, pairs), flush=True)
         wrong += [{"grader": name, **entry} for entry in tally.wrong]
-    for name in PEERS:
+    for name, peer in PEERS.items():
         if name not in names:
-            print(f"| {name}: left out or not installed: {PEERS[name].install} |" + " |" * 11)
+            why = "left out" if name == "llemma" or peer.version() else f"not installed: `{peer.install}`"
+            print(f"| {name}: {why} |" + " |" * 11)
     if s.errors is not None:
         s.errors.write_text("".join(json.dumps(entry) + "\n" for entry in wrong), encoding="utf-8")
 
@@ -364,6 +369,7 @@ def votes(s: Settings) -> None:
     sizes = [1 << i for i in range(s.samples.bit_length()) if 1 << i <= s.samples]
     won = sound = distinct = 0
     clock = time.process_time()
+    others = used() + living() - clock
 
     def lap(name: str) -> None:
         nonlocal clock
@@ -385,6 +391,7 @@ def votes(s: Settings) -> None:
         won += winner in right
         sound += len(right) <= 1
         distinct += len(set(found) - {None})
+    seconds["the processes below, for all of it"] = used() + living() - clock - others
     total = sum(seconds.values()) - seconds["making the texts"]
     print(
         f"\n{s.votes} made-up problems with {s.samples} samples, one core; {distinct / s.votes:.1f} classes a problem,"
