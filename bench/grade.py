@@ -14,7 +14,9 @@ the second table, ``calls`` the number of calls of the third (0: left out).
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import importlib.metadata
 import json
 import os
 import random
@@ -465,8 +467,11 @@ def place() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
-    python = ".".join(map(str, sys.version_info[:3]))
-    return f"{datetime.date.today()}; {model}, one core; Python {python}, llemma {llemma.__version__}"
+    versions = [f"Python {'.'.join(map(str, sys.version_info[:3]))}", f"llemma {llemma.__version__}"]
+    for name in ("sympy", "antlr4-python3-runtime", "latex2sympy2_extended"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+    return f"{datetime.date.today()}; {model}, one core; {', '.join(versions)}"
 
 
 def main() -> None:

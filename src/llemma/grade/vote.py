@@ -112,7 +112,7 @@ def majority(keys: Sequence[H | None]) -> H | None:
 def weighted_majority(keys: Sequence[H | None], weights: Sequence[float]) -> H | None:
     """The class whose weights have the largest sum, the one seen first among equals; ``None`` when nobody votes.
 
-    Weights are at least 0: probabilities of a verifier (Li et al., 2023, section 3.2, and Uesato et al., 2022, vote
+    Weights are at least 0: probabilities of a verifier (Li et al., 2023, DiVeRSe, and Uesato et al., 2022, vote
     by their sum) or ``likelihoods``. Scores that may be negative would turn more votes into less: give their
     sigmoid or exponential. Raises ValueError for a weight that is negative or not a finite number.
     """
