@@ -48,14 +48,22 @@ def test_equal_keys_are_one_class_without_a_question():
     def never(one: str, other: str) -> bool:
         raise AssertionError(f"asked about {one} and {other}")
 
-    assert classes(["0.5", "1/2", None, "?"], key=lambda a: None if a == "?" else "1/2", same=never) == [
-        0,
-        0,
-        None,
-        None,
-    ]
+    answers = ["0.5", "1/2", None, "?"]
+    assert classes(answers, key=lambda a: None if a == "?" else "1/2", same=never) == [0, 0, None, None]
     assert classes([], key=spelled, same=never) == []
-    assert classes(["2", "3", "2"], key=spelled, same=never, firm=str.isdigit) == [0, 1, 0]
+
+
+def test_no_class_holds_answers_that_are_told_apart():
+    def same(one: str, other: str) -> bool:  # as a grader does: a bare list passes for a pair and for an interval
+        return "1,2" in (one, other)
+
+    for answers, expected in (
+        (["1,2", "(1,2)", "[1,2]"], [0, 0, 1]),
+        (["[1,2]", "(1,2)", "1,2"], [0, 1, 1]),
+        (["[1,2]", "(1,2)", "1,2", "[1,2]"], [0, 1, 0, 0]),
+        (["1,2", "1,2", "(1,2)", "[1,2]", "[1,2]"], [0, 0, 1, 0, 0]),
+    ):
+        assert classes(answers, key=str, same=same) == expected
 
 
 @given(ANSWERS)
@@ -83,7 +91,7 @@ def test_the_order_of_the_samples_does_not_change_the_winners_votes(answers: lis
     st.sets(st.tuples(st.sampled_from("abcdef"), st.sampled_from("abcdef"))),
     st.randoms(use_true_random=False),
 )
-def test_nor_does_it_when_equality_gives_up_on_some_pairs(
+def test_classes_stay_the_same_and_sound_when_equality_is_not_transitive(
     answers: list[str], known: set[tuple[str, str]], shuffler: random.Random
 ):
     def same(one: str, other: str) -> bool:
@@ -95,22 +103,11 @@ def test_nor_does_it_when_equality_gives_up_on_some_pairs(
 
     order = list(range(len(answers)))
     before = groups(order)
+    for group in before:
+        members = {answers[i] for i in group}
+        assert all(same(one, other) for one, other in itertools.combinations(members, 2))
     shuffler.shuffle(order)
     assert groups(order) == before
-
-
-@given(st.lists(st.sampled_from(["1", "2", "3", "2 ", "3 ", "3  "]), max_size=12))
-def test_firm_keys_save_questions_and_change_nothing(answers: list[str]):
-    asked: list[set[str]] = []
-
-    def same(one: str, other: str) -> bool:
-        asked.append({one, other})
-        return one.strip() == other.strip()
-
-    found = classes(answers, key=str, same=same, firm=str.isdigit)
-    assert found == classes([answer.strip() for answer in answers], key=str, same=lambda one, other: False)
-    assert all(not all(map(str.isdigit, pair)) for pair in asked)
-    assert len({frozenset(pair) for pair in asked}) == len(asked), "no pair twice"
 
 
 def test_keys_and_questions_are_few():
@@ -141,7 +138,7 @@ def test_answers_without_sense_cost_a_bounded_number_of_questions():
     nonsense = [f"x{i}" for i in range(300)]
     found = classes([*nonsense, *["good", "well"] * 2], key=str, same=same, most=1000)
     assert len(asked) == 1000
-    assert found[-4:] == [found[-1]] * 4, "what has most votes is asked about first"
+    assert found[-4:] == [300] * 4, "what has most votes is asked about first"
     assert len(set(found)) == 301
 
 
