@@ -25,7 +25,7 @@ COMMAND = [sys.executable, "-m", "llemma", "grade"]
 ROWS = [
     {"id": "a", "prediction": "The answer is $\\frac12$.", "reference": "0.5"},
     {"id": 7, "prediction": "The answer is 3.", "reference": "2", "task": "gsm8k", "question": "1 + 1?"},
-    {"id": "ü\u2028", "prediction": "I do not know", "reference": "2", "task": None},
+    {"id": "ü\u2028", "prediction": "", "reference": "2", "task": None},
     {"id": "numbers", "prediction": 18, "reference": 18.0},
 ]
 VERDICTS = ["correct", "wrong", "unparsable", "correct"]

@@ -103,7 +103,7 @@ import reward_trl
 import reward_verifiers
 
 PAIRS = [
-    ("The answer is 2.", "2"), ("The answer is 3.", "2"), (r"\\boxed{\\frac{4}{2}}", "2"), ("nothing", "2"),
+    ("The answer is 2.", "2"), ("The answer is 3.", "2"), (r"\\boxed{\\frac{4}{2}}", "2"), ("", "2"),
     (r"\\boxed{9^{9^{9^{9}}}}", "2"), ("The answer is $(1,2)$.", "(1,2)"), (r"\\boxed{x^2-1}", "(x-1)(x+1)"),
     (r"\\boxed{\\frac{\\sqrt{\\sqrt{11}+\\sqrt{194}}}{2\\sqrt{33}+15}}",
      r"\\frac{\\sqrt{\\sqrt{194}+\\sqrt{11}}}{15+2\\sqrt{33}}"),
