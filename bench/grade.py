@@ -383,7 +383,7 @@ def votes(s: Settings) -> None:
         lap("making the texts")
         grades = [llemma.grade(text, reference) for text in texts]
         lap("grading each sample")
-        found = vote.classes([grade.answer for grade in grades], key=vote_class, same=equivalent)
+        found = vote.classes([grade.answer for grade in grades], key=equal.vote_class, same=equal.equivalent)
         winner = vote.majority(found)
         right = {c for c, grade in zip(found, grades, strict=True) if c is not None and grade.verdict == "correct"}
         lap("keys and classes")
@@ -404,20 +404,6 @@ def votes(s: Settings) -> None:
         print(f"| {name} | {value:.1f} | {1e3 * value / s.votes:.2f} |")
     print(f"| **all but the making** | **{total:.1f}** | {1e3 * total / s.votes:.2f} |")
     print(f"\nmost memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
-
-
-# BEGIN REPLACE AT MERGE by: vote_class, equivalent = equal.vote_class, equal.equivalent
-def vote_class(answer: str) -> str | None:
-    """The canonical key of an answer, today only of numbers."""
-    return str(found.key) if (found := equal.read(answer)) else None
-
-
-def equivalent(one: str, other: str) -> bool:
-    """Whether two answers are equal."""
-    return equal.same_value(one, other) is True
-
-
-# END REPLACE AT MERGE
 
 
 # --- memory

@@ -20,21 +20,15 @@ class _Grader(types.ModuleType):
     def __call__(self, prediction: str, reference: str, task: str | None = None) -> Grade:
         """Judge a completion, or a final answer alone, against the reference's final answer; strictly.
 
-        ``task`` is the name of a benchmark whose conventions count (``"gsm8k"``, ``"math"``, …). Never raises for
-        any text. ``verdict`` is correct, wrong, unparsable, timeout or unsafe; ``reason`` says in words why.
+        ``verdict`` is correct, wrong, unparsable, timeout or unsafe; ``reason`` says in words why. Never raises.
+        ``task`` may name the benchmark; the strict rules are the same for every one.
         """
-        return _judge(prediction, reference, task)
+        from llemma.grade.equal import grade_final  # on the first call: importing a part loads no grader
+
+        return grade_final(prediction, reference, task)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return importlib.import_module, (self.__name__,)
-
-
-def _judge(prediction: str, reference: str, task: str | None) -> Grade:
-    """The strict grader, loaded on the first call."""
-    from llemma.grade import equal, extract
-
-    # REPLACE AT MERGE by: return equal.grade_final(prediction, reference, task)
-    return (equal.grade_numeric if extract.extract(prediction) else equal.grade_answer)(prediction, reference)
 
 
 sys.modules[__name__].__class__ = _Grader
