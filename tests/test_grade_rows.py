@@ -105,7 +105,7 @@ BAD = [
     ('{"prediction": "2", "reference": "2"}', "answers.jsonl:3: no 'id'"),
     ('{"id": 1, "prediction": "2", "answer": "2"}', "found: id, prediction, answer"),
     ("{}", "found: nothing"),
-    ('{"id": 1, "prediction": null, "reference": "2"}', "answers.jsonl:3: 'prediction' must be a text, not null"),
+    ('{"id": 1, "prediction": "2", "reference": null}', "answers.jsonl:3: 'reference' must be a text, not null"),
     ('{"id": 1, "prediction": ["2"], "reference": "2"}', "'prediction' must be a text, not [\"2\"]"),
     ('{"id": 1, "prediction": "2", "reference": true}', "'reference' must be a text, not true"),
     ('{"id": null, "prediction": "2", "reference": "2"}', "'id' must be a text or a whole number, not null"),
@@ -273,3 +273,9 @@ sys.exit(code)
         assert len((tmp_path / "out.jsonl").read_text().splitlines()) == count
         peaks.append(int(done.stdout) / 1024)
     assert peaks[1] - peaks[0] < 12, f"MiB at 2,000 and at 100,000 rows: {peaks}"
+
+
+def test_a_sample_that_failed_is_judged(tmp_path):
+    (tmp_path / "answers.jsonl").write_text('{"id": 1, "prediction": null, "reference": "2"}\n')
+    config = GradeConfig(file=tmp_path / "answers.jsonl")
+    assert [row["verdict"] for row in grade_rows(config)] == ["unparsable"]

@@ -128,6 +128,8 @@ def _text(value: dict[str, Any], field: str, where: str) -> str:
     given = value[field]
     if isinstance(given, str):
         return given
+    if given is None and field == "prediction":
+        return ""  # a sample that failed has no text: it is judged, like any other without an answer
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise DataError(f"{field!r} must be a text, not {_short(given)}", where=where)
     return str(given)  # many data sets store numbers as numbers
