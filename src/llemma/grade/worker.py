@@ -256,31 +256,34 @@ class _Pool:
             worker.abandon()
 
 
-_current: _Pool | None = None
-_starting = threading.Lock()
+class _Here:
+    """The one pool of this process, made when it is first asked for."""
+
+    pool: _Pool | None = None
+    making = threading.Lock()
 
 
 def _pool() -> _Pool:
-    global _current
-    if _current is None or _current.pid != os.getpid():
-        with _starting:
-            if _current is None or _current.pid != os.getpid():
-                _current = _Pool()
-    return _current
+    pool = _Here.pool
+    if pool is None or pool.pid != os.getpid():
+        with _Here.making:
+            pool = _Here.pool
+            if pool is None or pool.pid != os.getpid():
+                pool = _Here.pool = _Pool()
+    return pool
 
 
 def _after_fork() -> None:
     """In the child: the parent's workers are not ours, and its locks may be held by threads that are not here."""
-    global _current, _starting
-    inherited, _current, _starting = _current, None, threading.Lock()
+    inherited, _Here.pool, _Here.making = _Here.pool, None, threading.Lock()
     if inherited is not None:
         inherited.abandon()
 
 
 @atexit.register
 def _at_exit() -> None:
-    if _current is not None and _current.pid == os.getpid():
-        _current.end()
+    if _Here.pool is not None and _Here.pool.pid == os.getpid():
+        _Here.pool.end()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -12,11 +12,11 @@ that sympy cannot read.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
 
 from llemma.grade.paper import text as _text
+from llemma.grade.paper.compare import Comparison, compare_tex, compare_values, is_tex_equiv, kept_bugs
 from llemma.grade.paper.numeric import Reading, never_equal_to_itself, normalize_numeric, numeric_equality
 from llemma.grade.paper.programs import (
     GSM8K_PYTHON,
@@ -28,7 +28,6 @@ from llemma.grade.paper.programs import (
 )
 from llemma.grade.paper.text import INVALID, INVALID_CHOICE, INVALID_NUMBER, boxed_answer, normalize_tex
 from llemma.grade.paper.vote import PaperVote, cluster_vote
-from llemma.grade.worker import Crashed, TimedOut, call
 from llemma.records import Grade, GradeVerdict
 
 __all__ = [
@@ -52,8 +51,6 @@ __all__ = [
     "paper_vote",
 ]
 
-SECONDS = 5.0  # processor time of one comparison; the original allows 5 s for each of parsing twice and simplifying
-
 TASKS = {  # names a task goes by -> whose rules it gets
     **dict.fromkeys(("math", "math500", "minerva_math", "hendrycks_math"), "math"),
     **dict.fromkeys(("gsm8k",), "gsm8k"),
@@ -62,36 +59,18 @@ TASKS = {  # names a task goes by -> whose rules it gets
     **dict.fromkeys(("math_python", "sympy_math"), "math_python"),
     **dict.fromkeys(("gsm8k_python", "python_gsm8k"), "gsm8k_python"),
 }
+_SUBJECTS = {  # the harness has a task for each subject
+    "minerva_math_": "minerva_math",
+    "sympy_math_": "sympy_math",
+    "minerva_hendryckstest_": "mmlu_stem",
+}
+_SEPARATORS = re.compile(r"[-+ ]+")
 _MARKS = {
     "math": _text.MATH_MARK,
     "ocw": _text.OCW_MARK,
     "gsm8k": _text.GSM8K_MARK.strip(),
     "choice": _text.MATH_MARK,
 }
-_NOTES: dict[str, tuple[GradeVerdict, str]] = {  # outcomes of the worker's comparison
-    "equal": ("correct", "sympy simplifies the difference to 0"),
-    "equal but for the end": (
-        "correct",
-        "sympy simplifies the difference to 0 of what its parser read; it passed over the end of a text (kept bug)",
-    ),
-    "different": ("wrong", "sympy does not simplify the difference to 0"),
-    "not subtractable": ("wrong", "sympy cannot subtract them (a relation, a truth value)"),
-    "prediction unread": ("unparsable", "sympy's LaTeX parser cannot read the answer, and it is not the same text"),
-    "reference unread": ("wrong", "sympy's LaTeX parser cannot read the reference: only the same text is right (kept)"),
-    "reference zero": ("wrong", "a reference equal to 0 is taken for unread: only the same text is right (kept bug)"),
-    "crash": ("wrong", "the reference is a relation: the original stops with TypeError; counted as wrong"),
-    "equal by the cut": ("correct", "both are cut to integers, and only those are equal (kept bug: 0.5, 2/3 are 0)"),
-    "unread": ("unparsable", "this is not the printed form of a number or a sympy object"),
-    "other": ("wrong", "neither two numbers nor two sympy objects: lists, sets, None and text are never right"),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """How two normalised texts compare: a verdict, and in words what decided."""
-
-    verdict: GradeVerdict
-    note: str
 
 
 def grade_paper(prediction: str, reference: str, task: str | None = None, *, extracted: bool | None = None) -> Grade:
@@ -121,7 +100,7 @@ def grade_paper(prediction: str, reference: str, task: str | None = None, *, ext
 
 
 def paper_vote(
-    predictions: Sequence[str], reference: str, task: str | None = None, *, extracted: bool | None = None
+    predictions: Sequence[str | None], reference: str, task: str | None = None, *, extracted: bool | None = None
 ) -> PaperVote:
     """The paper's majority vote over completions or final answers (see ``grade_paper``). Never raises.
 
@@ -133,7 +112,8 @@ def paper_vote(
     if rules not in _MARKS:
         return _program_vote(rules, predictions, reference)
     mark = _MARKS[rules]
-    answers = [_extract(rules, p, mark not in p if extracted is None else extracted) for p in predictions]
+    texts = ["" if prediction is None else prediction for prediction in predictions]
+    answers = [_extract(rules, text, mark not in text if extracted is None else extracted) for text in texts]
     if rules == "math":
         normal = [normalize_tex(answer) for answer in answers]
         return cluster_vote(normal, normalize_tex(reference), is_tex_equiv, INVALID)
@@ -144,63 +124,16 @@ def paper_vote(
     return _ocw_vote([answer for answer in answers if answer != INVALID], reference)
 
 
-def is_tex_equiv(one: str, other: str) -> bool:
-    """Whether two normalised texts are equal to the original; not symmetric (a 0 on the right is never read)."""
-    return compare_tex(one, other).verdict == "correct"
-
-
-def compare_tex(prediction: str, reference: str) -> Comparison:
-    """``is_tex_equiv`` of two normalised texts, with what decided. Never raises."""
-    if prediction == reference:
-        return Comparison(verdict="correct", note="the same text after normalisation")
-    if _plain(prediction) and _plain(reference):  # no need of sympy: integers without leading zeros
-        if reference == "0":
-            return _noted("reference zero")
-        return _noted("equal" if prediction == reference else "different")
-    return _asked("paper_equal", (prediction, reference))
-
-
-def _plain(text: str) -> bool:
-    return len(text) <= 300 and text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
-
-
-def _asked(function: str, texts: tuple[str, ...]) -> Comparison:
-    return _ask_once(function, texts) if sum(map(len, texts)) <= 2000 else _ask(function, texts)
-
-
-def _ask(function: str, texts: tuple[str, ...]) -> Comparison:
-    """A comparison in the worker; one that is not finished in time, or at all, is a timeout and not equal."""
-    outcome = call(function, list(texts), SECONDS)
-    if isinstance(outcome, TimedOut):
-        return Comparison(verdict="timeout", note=f"no comparison within {outcome.seconds:g} s: not equal")
-    if isinstance(outcome, Crashed):
-        return Comparison(
-            verdict="timeout", note=f"the comparison ended without a result ({outcome.reason}): not equal"
-        )
-    return _noted(outcome)
-
-
-_ask_once = functools.lru_cache(maxsize=1 << 14)(_ask)  # samples repeat each other
-
-
-def _noted(outcome: str) -> Comparison:
-    verdict, note = _NOTES[outcome]
-    return Comparison(verdict=verdict, note=note)
-
-
 def _rules(task: str | None) -> tuple[str, str]:
     """Whose rules a task gets, and what to say about it."""
     if task is None:
         return "math", ""
-    name = task.strip().lower().replace("-", "_").replace("+", "_").replace(" ", "_")
-    if name.startswith("minerva_math_") or name.startswith("sympy_math_"):
-        name = "_".join(name.split("_")[:2])
-    if name.startswith("minerva_hendryckstest"):
-        name = "mmlu_stem"
-    rules = TASKS.get(name)
-    return (
-        (rules, "") if rules else ("math", f"; {_short(task)} is no task of the paper, so judged by the rules of MATH")
-    )
+    name = _SEPARATORS.sub("_", task.strip().lower())
+    for prefix, whole in _SUBJECTS.items():
+        name = whole if name.startswith(prefix) else name
+    if name in TASKS:
+        return TASKS[name], ""
+    return "math", f"; {_short(task)} is no task of the paper, so judged by the rules of MATH"
 
 
 def _extract(rules: str, prediction: str, extracted: bool) -> str:
@@ -213,9 +146,8 @@ def _extract(rules: str, prediction: str, extracted: bool) -> str:
 
 
 def _missing(sentence: str) -> Grade:
-    return Grade(
-        verdict="unparsable", answer=None, reason=f"the text does not hold {sentence!r} as the original wants it"
-    )
+    reason = f"the text does not hold {sentence!r} as the original wants it"
+    return Grade(verdict="unparsable", answer=None, reason=reason)
 
 
 def _math(answer: str, reference: str) -> Grade:
@@ -224,19 +156,9 @@ def _math(answer: str, reference: str) -> Grade:
     given, wanted = normalize_tex(answer), normalize_tex(reference)
     found = compare_tex(given, wanted)
     reason = f"{_short(given)} for {_short(wanted)}: {found.note}"
-    if found.verdict == "correct" and answer.strip() != reference.strip():
-        reason += "".join(f"; {bug} (kept bug)" for bug in _lenient(answer, reference, given, wanted))
+    if found.verdict == "correct":
+        reason += "".join(f"; {bug} (kept bug)" for bug in kept_bugs(answer, reference))
     return Grade(verdict=found.verdict, answer=given, reason=reason)
-
-
-def _lenient(answer: str, reference: str, given: str, wanted: str) -> Iterator[str]:
-    """Which of the known bugs may have made two texts equal."""
-    if "=" in answer or "=" in reference:
-        yield "only what stands behind the last = was compared"
-    if given == wanted and given.isdigit() and answer.count(",") != reference.count(","):
-        yield "commas between digits were dropped"
-    if given != wanted and given.isalpha() and wanted.isalpha():
-        yield "letters are multiplied, in any order"
 
 
 def _gold(reference: str) -> str:
@@ -266,11 +188,8 @@ def _choice(answer: str, reference: str) -> Grade:
     if answer == INVALID_CHOICE:
         return _missing(f"{_text.MATH_MARK} (A).")
     wanted = _letter(reference)
-    return Grade(
-        verdict="correct" if answer == wanted else "wrong",
-        answer=answer,
-        reason=f"{_short(answer)} for {_short(wanted)}",
-    )
+    reason = f"{_short(answer)} for {_short(wanted)}"
+    return Grade(verdict="correct" if answer == wanted else "wrong", answer=answer, reason=reason)
 
 
 def _is_float(text: str) -> bool:
@@ -288,8 +207,8 @@ def _ocw(answer: str, reference: str) -> Grade:
         return _ocw_number(answer, reference)
     if "=" in reference:
         reason = (
-            "no equation is ever right: the original forgets to import sympy in this file and takes the NameError for an"
-            " unreadable answer (kept bug)"
+            "no equation is ever right: the original forgets to import sympy in this file, and takes the NameError"
+            " for an unreadable answer (kept bug)"
         )
         return Grade(verdict="unparsable", answer=answer, reason=reason)
     return _math(answer, reference)
@@ -308,10 +227,10 @@ def _ocw_number(answer: str, reference: str) -> Grade:
         )
         return Grade(verdict="wrong", answer=str(given.value), reason=reason)
     same = numeric_equality(given.value, wanted.value)
-    reason = f"{given.value:.10g} for {wanted.value:.10g}, equal within 1e-5 or, near 0, 1 %"
+    reason = f"{given.value:.10g} for {wanted.value:.10g}, compared within 1e-5, or 1 % near 0"
     if never_equal_to_itself(wanted.value):
         reason = (
-            f"{given.value:.10g} for {wanted.value:.10g}: nothing equals zero or a negative number nearby (kept bug)"
+            f"{given.value:.10g} for {wanted.value:.10g}: zero and negative numbers never equal themselves (kept bug)"
         )
     return Grade(verdict="correct" if same else "wrong", answer=str(given.value), reason=reason)
 
@@ -332,7 +251,7 @@ def _math_python(answer: str, reference: str) -> Grade:
     if "```" in answer:
         reason = "this is a program, not the value it leaves in `answer`: run it first"
         return Grade(verdict="unparsable", answer=None, reason=reason)
-    found = _asked("paper_values", (answer, "reference", _normalized_twice(reference)))
+    found = compare_values(answer, reference=_normalized_twice(reference))
     return Grade(verdict=found.verdict, answer=answer, reason=f"{_short(answer)} for {_short(reference)}: {found.note}")
 
 
@@ -350,19 +269,21 @@ def _gsm8k_python(answer: str, reference: str) -> Grade:
     return Grade(verdict="correct" if same else "wrong", answer=str(given), reason=reason)
 
 
-def _program_vote(rules: str, answers: Sequence[str], reference: str) -> PaperVote:
+def _program_vote(rules: str, answers: Sequence[str | None], reference: str) -> PaperVote:
     if rules == "gsm8k_python":
-        numbers = [number for number in map(printed_number, answers) if number is not None]
+        numbers = [number for number in map(printed_number, filter(None, answers)) if number is not None]
         wanted = printed_number(reference)
         return cluster_vote(numbers, float("nan") if wanted is None else wanted)
     normal = _normalized_twice(reference)
 
-    def same(one: str | None, other: str) -> bool:
+    def same(one: str | None, other: str | None) -> bool:
         """Two values, or the reference (``None``) and a value."""
-        texts = (other, "reference", normal) if one is None else (one, "other", other)
-        return _asked("paper_values", texts).verdict == "correct"
+        assert other is not None
+        found = compare_values(other, reference=normal) if one is None else compare_values(one, other=other)
+        return found.verdict == "correct"
 
-    return cluster_vote(list(answers), None, same)
+    votes: list[str | None] = ["None" if answer is None else answer for answer in answers]
+    return cluster_vote(votes, None, same)
 
 
 def _short(text: str, limit: int = 60) -> str:

@@ -6,13 +6,18 @@ decision all alternatives run in lockstep over the coming tokens, first with the
 kept in automata), and once more with the callers known when that ends in a conflict; a conflict that remains goes to
 the first alternative. Looking ahead reads tokens, and a token that cannot be read fails the whole text.
 
-One ``Parser`` belongs to one thread. It gives up nothing of the original's verdicts for speed except one: the
-original runs into Python's recursion limit on formulas nested some sixty deep, this one at ``MAX_DEPTH`` rules.
+Kept with it is how the original merges what it has learned while looking ahead: it takes two states of an automaton
+for one when they differ only in which alternatives have left their rule, and keeps the first of the two. That is why
+``132.`` reads as 1·3 and not as 132 or 13. The original remembers such states from text to text; here each text finds
+the automata as a fresh process would, so that a verdict never depends on what was graded before.
+
+One ``Parser`` belongs to one thread. Where the original runs into Python's recursion limit, on formulas nested some
+sixty deep, this one stops at ``MAX_DEPTH`` rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from llemma.grade.paper.grammar import GRAMMAR, Decision, Grammar
@@ -68,26 +73,39 @@ class _Place:
 
 
 _Places = dict[_Key, _Place]
+_Item = tuple[_Key, _Place, int]  # the last: calls deep in the rule of the decision, negative once outside of it
+
+
+@dataclass(slots=True)
+class _Walk:
+    """A walk over everything that is reached without a token."""
+
+    places: _Places  # what is found
+    checking: bool  # strength checks count: before the first token, in the rule of the decision
+    local: bool
+    left: set[tuple[_Key, bool]] = field(default_factory=set)  # where it came out of rules, looking ahead locally
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What a state of an automaton decides, if anything."""
+
+    alternative: int = 0
+    conflict: bool = False
+    checks: tuple[tuple[int, int], ...] = ()  # (alternative, strength it needs), 0 for none
 
 
 @dataclass(slots=True, eq=False)
 class _Ahead:
-    """A state of a decision's automaton: the places, and what they decide."""
+    """A state of a decision's automaton: the places in the order they were found, and what they decide.
+
+    ``likeness`` is the same number for all states that the original takes for one.
+    """
 
     places: _Places
-    alternative: int = 0
-    conflict: bool = False
-    checks: tuple[tuple[int, int], ...] = ()  # (alternative, strength it needs), 0 for none
+    meaning: _Meaning
+    likeness: int
     edges: dict[str, _Ahead | None] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Automaton:
-    """What looking ahead at one decision has found so far."""
-
-    starts: dict[int, _Ahead] = field(default_factory=dict)  # by strength
-    starts_below: dict[tuple[_Stack, int], _Ahead] = field(default_factory=dict)  # the same for known callers
-    states: dict[tuple[bool, frozenset[tuple[_Key, _Stack, bool, bool]]], _Ahead] = field(default_factory=dict)
 
 
 class Parser:
@@ -99,7 +117,7 @@ class Parser:
 
     def parse(self, text: str) -> Node:
         """The tree of the longest formula the text begins with. Raises Unreadable when there is none."""
-        if len(self._stacks) > _MAX_KEPT or self._kept > _MAX_KEPT:
+        if max(len(self._stacks), len(self._aheads), len(self.starts)) > _MAX_KEPT:
             self._forget()
         run = _Run(self, Tokens(text))
         tree = run.rule("math", 0, self.nothing, 0)
@@ -110,19 +128,20 @@ class Parser:
     def _forget(self) -> None:
         self._stacks: dict[tuple[tuple[int, _Stack | None], ...], _Stack] = {}
         self._merged: dict[tuple[_Stack, _Stack, bool], _Stack] = {}
-        self._automata: dict[int, _Automaton] = {}
-        self._kept = 0
+        self._aheads: dict[tuple[object, ...], _Ahead] = {}
+        self._likenesses: dict[tuple[object, ...], int] = {}
+        self.starts: dict[tuple[int, _Stack, int], _Ahead] = {}  # by decision, callers, strength
         self.nothing = self.stack(((_OUTSIDE, None),))
 
-    def automaton(self, decision: Decision) -> _Automaton:
-        """The automaton of a decision."""
-        return self._automata.setdefault(decision.state, _Automaton())
-
-    def keep(self, automaton: _Automaton, ahead: _Ahead, *, local: bool) -> _Ahead:
-        """The state of the automaton with these places: the one it has, or this new one."""
-        places = frozenset((key, place.stack, place.left, place.spared) for key, place in ahead.places.items())
-        found = automaton.states.setdefault((local, places), ahead)
-        self._kept += found is ahead
+    def ahead(self, decision: Decision, places: _Places, meaning: _Meaning, *, local: bool) -> _Ahead:
+        """The one object for a decision's state with these places."""
+        items = [(key, place.stack, place.spared) for key, place in places.items()]
+        like = (decision.state, local, meaning, any(place.left for place in places.values()), *items)
+        likeness = self._likenesses.setdefault(like, len(self._likenesses))
+        exact = (likeness, *(place.left for place in places.values()))
+        found = self._aheads.get(exact)
+        if found is None:
+            found = self._aheads[exact] = _Ahead(places, meaning, likeness)
         return found
 
     def stack(self, links: tuple[tuple[int, _Stack | None], ...]) -> _Stack:
@@ -161,6 +180,7 @@ class _Run:
         self.grammar = parser.grammar
         self.tokens = tokens
         self.at = 0
+        self.seen: dict[int, _Ahead] = {}  # states of the automata, by likeness
 
     def rule(self, name: str, strength: int, stack: _Stack, depth: int) -> Node:
         """Recognise a rule at the current token."""
@@ -220,49 +240,61 @@ class _Decider:
         self.decision = decision
         self.stack = stack
         self.strength = strength
+        self.seen = run.seen
 
     def alternative(self) -> int:
         """The alternative to take, from 1. Raises Unreadable when none fits."""
-        automaton = self.parser.automaton(self.decision)
-        before = automaton.starts.get(self.strength if self.decision.recursive else 0)
-        if before is None:
-            before = self.begin(automaton)
+        before = self.first_like(self.begin(self.parser.nothing, local=True))
         index = self.at
         while True:
             kind = self.tokens[index].kind
-            if kind in before.edges:
-                ahead = before.edges[kind]
-            else:
-                ahead = before.edges[kind] = self.advance(automaton, before, kind)
+            ahead = self.next(before, kind, local=True)
             if ahead is None:
                 return self.finished(before.places)
-            if ahead.conflict:
-                passed = self.passed(ahead) if ahead.checks else []
-                return passed[0] if len(passed) == 1 else self.with_callers(automaton)
-            if ahead.checks:
-                passed = self.passed(ahead)
-                if not passed:
-                    raise Unreadable("an operator that binds too weakly")
-                return min(passed)
-            if ahead.alternative:
-                return ahead.alternative
+            ahead = self.first_like(ahead)
+            found = ahead.meaning
+            passed = [n for n, check in found.checks if not check or check >= self.strength]
+            if found.conflict:
+                return passed[0] if len(passed) == 1 else self.with_callers()
+            if found.checks and not passed:
+                raise Unreadable("an operator that binds too weakly")
+            if found.alternative:
+                return found.alternative
             before = ahead
             if kind != EOF:
                 index += 1
 
-    def begin(self, automaton: _Automaton) -> _Ahead:
-        places = self.start(self.parser.nothing, local=True)
-        if self.decision.recursive:
-            places = self.allowed(places)
-        start = self.parser.keep(automaton, _Ahead(places), local=True)
-        automaton.starts[self.strength if self.decision.recursive else 0] = start
+    def first_like(self, ahead: _Ahead) -> _Ahead:
+        """The first state of this text that the original takes for the same."""
+        return self.seen.setdefault(ahead.likeness, ahead)
+
+    def begin(self, stack: _Stack, *, local: bool) -> _Ahead:
+        strength = self.strength if self.decision.recursive or not local else 0
+        start = self.parser.starts.get((self.decision.state, stack, strength))
+        if start is None:
+            places = self.start(stack, local=local)
+            if local and self.decision.recursive:
+                places = self.allowed(places)
+            start = self.parser.ahead(self.decision, places, _Meaning(), local=local)
+            self.parser.starts[self.decision.state, stack, strength] = start
         return start
+
+    def next(self, before: _Ahead, kind: str, *, local: bool) -> _Ahead | None:
+        """The state one token on; ``None`` when no alternative can take that token."""
+        if kind in before.edges:
+            return before.edges[kind]
+        places = self.step(before.places, kind, local=local)
+        ahead = None
+        if places:
+            meaning = self.decide(places) if local else self.decide_known(places)
+            ahead = self.parser.ahead(self.decision, places, meaning, local=local)
+        before.edges[kind] = ahead
+        return ahead
 
     def start(self, stack: _Stack, *, local: bool) -> _Places:
         places: _Places = {}
         for alternative, edge in enumerate(self.grammar.edges[self.decision.state], start=1):
-            seed = [((edge.target, alternative, 0), _Place(stack))]
-            self.close(seed, places, checking=True, local=local)
+            self.close([((edge.target, alternative, 0), _Place(stack), 0)], places, checking=True, local=local)
         return places
 
     def allowed(self, places: _Places) -> _Places:
@@ -278,20 +310,19 @@ class _Decider:
                 self.add(kept, key, place, local=True)
         return kept
 
-    def advance(self, automaton: _Automaton, before: _Ahead, kind: str) -> _Ahead | None:
-        """The automaton's state one token on; ``None`` when no alternative can take that token."""
-        places = self.step(before.places, kind, local=True)
-        if not places:
-            return None
-        ahead = _Ahead(places)
+    def decide(self, places: _Places) -> _Meaning:
+        """What a state means as long as the callers are unknown."""
         alternatives = {key[1] for key in places}
-        if len(alternatives) == 1:
-            (ahead.alternative,) = alternatives
-        elif self.conflicting(places):
-            ahead.conflict = True
-        if (ahead.alternative or ahead.conflict) and any(key[2] for key in places):
-            ahead.checks = _checks(places, alternatives)
-        return self.parser.keep(automaton, ahead, local=True)
+        alternative = min(alternatives) if len(alternatives) == 1 else 0
+        conflict = not alternative and self.conflicting(places)
+        checked = (alternative or conflict) and any(key[2] for key in places)
+        return _Meaning(alternative, conflict, _checks(places, alternatives) if checked else ())
+
+    def decide_known(self, places: _Places) -> _Meaning:
+        """What a state means when the callers are known: a conflict goes to its first alternative."""
+        alternatives = {key[1] for key in places}
+        viable = alternatives if len(alternatives) == 1 else {min(found) for found in _by_place(places)}
+        return _Meaning(min(viable) if len(viable) == 1 else 0)
 
     def conflicting(self, places: _Places) -> bool:
         """Whether looking further cannot tell the alternatives apart as long as the callers are unknown."""
@@ -304,40 +335,20 @@ class _Decider:
             return False
         return any(len(alternatives) > 1 for alternatives in _by_place(places))
 
-    def passed(self, ahead: _Ahead) -> list[int]:
-        return [alternative for alternative, check in ahead.checks if not check or check >= self.strength]
-
-    def with_callers(self, automaton: _Automaton) -> int:
+    def with_callers(self) -> int:
         """The same decision once more, with the stack of callers known: slower, and never in doubt."""
-        before = automaton.starts_below.get((self.stack, self.strength))
-        if before is None:
-            before = self.parser.keep(automaton, _Ahead(self.start(self.stack, local=False)), local=False)
-            automaton.starts_below[self.stack, self.strength] = before
+        before = self.begin(self.stack, local=False)
         index = self.at
         while True:
             kind = self.tokens[index].kind
-            if kind in before.edges:
-                ahead = before.edges[kind]
-            else:
-                ahead = before.edges[kind] = self.advance_known(automaton, before, kind)
+            ahead = self.next(before, kind, local=False)
             if ahead is None:
                 return self.finished(before.places)
-            if ahead.alternative:
-                return ahead.alternative
+            if ahead.meaning.alternative:
+                return ahead.meaning.alternative
             before = ahead
             if kind != EOF:
                 index += 1
-
-    def advance_known(self, automaton: _Automaton, before: _Ahead, kind: str) -> _Ahead | None:
-        places = self.step(before.places, kind, local=False)
-        if not places:
-            return None
-        ahead = _Ahead(places)
-        alternatives = {key[1] for key in places}
-        viable = alternatives if len(alternatives) == 1 else {min(found) for found in _by_place(places)}
-        if len(viable) == 1:
-            (ahead.alternative,) = viable
-        return self.parser.keep(automaton, ahead, local=False)
 
     def finished(self, places: _Places) -> int:
         """Nothing takes the next token: the first alternative that had read all of its rule before it."""
@@ -368,7 +379,7 @@ class _Decider:
         if not ended and kind != EOF and len({key[1] for key in behind}) == 1:
             return behind
         after: _Places = {}
-        self.close(list(behind.items()), after, checking=False, local=local)
+        self.close([(key, place, 0) for key, place in behind.items()], after, checking=False, local=local)
         if kind == EOF:
             after = {key: place for key, place in after.items() if key[0] in self.grammar.stops}
         if local or not any(key[0] in self.grammar.stops for key in after):
@@ -385,61 +396,59 @@ class _Decider:
             known.left |= place.left
             known.spared |= place.spared
 
-    def close(self, seeds: list[tuple[_Key, _Place]], places: _Places, *, checking: bool, local: bool) -> None:
-        """Add all places that are reached from the seeds without a token."""
-        grammar = self.grammar
-        todo = [(key, place, 0) for key, place in seeds]
-        left: set[tuple[_Key, _Stack, bool]] = set()
-        while todo:
-            key, place, depth = todo.pop()
-            state, alternative, check = key
-            if state in grammar.stops:
-                todo += self.returns(key, place, depth, places, left, local=local)
-                continue
-            if state in grammar.leaves:
-                self.add(places, key, place, local=local)
-            for number, edge in enumerate(grammar.edges[state]):
-                if number == 0 and self.covered(state, place.stack):
-                    continue
-                if edge.kind == "nothing":
-                    todo.append(((edge.target, alternative, check), place, depth))
-                elif edge.kind == "call":
-                    stack = self.parser.push(place.stack, edge.follow)
-                    inside = _Place(stack, place.left, place.spared)
-                    todo.append(((edge.target, alternative, check), inside, depth + 1 if depth >= 0 else depth))
-                elif edge.kind == "strength":
-                    level = check
-                    if checking and depth == 0:
-                        if local:
-                            level = edge.level
-                        elif edge.level < self.strength:
-                            continue
-                    todo.append(((edge.target, alternative, level), place, depth))
+    def close(self, seeds: list[_Item], places: _Places, *, checking: bool, local: bool) -> None:
+        """Add all places that are reached from the seeds without a token, depth first, edges in their order."""
+        walk = _Walk(places=places, checking=checking, local=local)
+        for seed in seeds:
+            trail = [self.beyond(seed, walk)]
+            while trail:
+                item = next(trail[-1], None)
+                if item is None:
+                    trail.pop()
+                else:
+                    trail.append(self.beyond(item, walk))
 
-    def returns(
-        self,
-        key: _Key,
-        place: _Place,
-        depth: int,
-        places: _Places,
-        left: set[tuple[_Key, _Stack, bool]],
-        *,
-        local: bool,
-    ) -> Iterable[tuple[_Key, _Place, int]]:
+    def beyond(self, item: _Item, walk: _Walk) -> Iterator[_Item]:
+        """Where one goes without a token; adds the item itself where a token has to come."""
+        key, place, depth = item
+        state, alternative, check = key
+        if state in self.grammar.stops:
+            yield from self.returns(item, walk)
+            return
+        if state in self.grammar.leaves:
+            self.add(walk.places, key, place, local=walk.local)
+        for number, edge in enumerate(self.grammar.edges[state]):
+            if number == 0 and self.covered(state, place.stack):
+                continue
+            if edge.kind == "nothing":
+                yield (edge.target, alternative, check), place, depth
+            elif edge.kind == "call":
+                inside = _Place(self.parser.push(place.stack, edge.follow), place.left, place.spared)
+                yield (edge.target, alternative, check), inside, depth + 1 if depth >= 0 else depth
+            elif edge.kind == "strength":
+                if not (walk.checking and depth == 0):
+                    yield (edge.target, alternative, check), place, depth
+                elif walk.local:
+                    yield (edge.target, alternative, edge.level), place, depth
+                elif edge.level >= self.strength:
+                    yield (edge.target, alternative, check), place, depth
+
+    def returns(self, item: _Item, walk: _Walk) -> Iterator[_Item]:
         """Where to go from the end of a rule: back to the callers, or (looking ahead locally) to all there could be."""
+        key, place, depth = item
         state, alternative, check = key
         calls = self.grammar.calls[self.grammar.rule_of[state]]
         for back, below in place.stack.links:
             if below is not None:
                 yield (back, alternative, check), _Place(below, place.left), depth - 1
-            elif not local or not calls:
-                self.add(places, key, _Place(self.parser.nothing, place.left, place.spared), local=local)
+            elif not walk.local or not calls:
+                self.add(walk.places, key, _Place(self.parser.nothing, place.left, place.spared), local=walk.local)
             else:
                 for edge in calls:
                     spared = place.spared or self.spares(edge.rule, edge.level)
                     there = (edge.follow, alternative, check)
-                    if (there, place.stack, spared) not in left:
-                        left.add((there, place.stack, spared))
+                    if (there, spared) not in walk.left:
+                        walk.left.add((there, spared))
                         yield there, _Place(place.stack, True, spared), depth - 1
 
     def spares(self, rule: str, level: int) -> bool:

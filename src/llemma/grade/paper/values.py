@@ -90,10 +90,12 @@ def _call(node: ast.Call) -> Value:
         if isinstance(node.func.value, ast.Name) and node.func.value.id in ("np", "numpy") and len(node.args) == 1:
             return _number(node.args[0])
         raise ValueError("a call of a member")
+    if isinstance(node.func, ast.Call):  # Function('f')(Symbol('x'))
+        return sympy.Function(_name_of(node.func, "Function"))(*map(_argument, node.args))
     if not isinstance(node.func, ast.Name):
         raise ValueError("a call of something without a name")
     name = node.func.id
-    if name in ("Symbol", "Dummy"):
+    if name == "Symbol":
         return _symbol(node)
     if name == "Float":
         return _float(node)
@@ -115,17 +117,23 @@ def _argument(node: ast.expr) -> Value:
     return _number(node)
 
 
+def _name_of(node: ast.Call, maker: str) -> str:
+    """The one string that ``Symbol('x', ...)`` or ``Function('f')`` is given."""
+    match node:
+        case ast.Call(func=ast.Name(id=called), args=[ast.Constant(value=str(name))]) if called == maker:
+            return name
+    raise ValueError(f"a {maker} with other than a name")
+
+
 def _symbol(node: ast.Call) -> Value:
-    name, *rest = node.args
-    if rest or not (isinstance(name, ast.Constant) and isinstance(name.value, str)):
-        raise ValueError("a symbol with other than a name")
+    name = _name_of(node, "Symbol")
     assumptions: dict[str, bool] = {}
     for keyword in node.keywords:
         given = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
         if keyword.arg is None or not isinstance(given, bool):
             raise ValueError("a symbol with other than assumptions")
         assumptions[keyword.arg] = given
-    return sympy.Symbol(name.value, **assumptions)
+    return sympy.Symbol(name, **assumptions)
 
 
 def _float(node: ast.Call) -> Value:
