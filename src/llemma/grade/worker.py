@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llemma.errors import Caught, boundary
+from llemma.errors import Caught, RunError, boundary, explain
 
 Json = Any
 
@@ -63,7 +63,8 @@ def call(name: str, payload: Json, seconds: float, *, wall: float | None = None)
 
     ``seconds`` bounds processor time, so that verdicts do not depend on what else the machine does; ``wall`` (twice
     that, if not given) bounds the time the caller waits beyond a free worker and its start. Thread-safe.
-    Raises KeyError for a name that is not there and TypeError for a payload that is not JSON.
+    Raises KeyError for a name that is not there, TypeError for a payload that is not JSON, and RunError when no process
+    can be started.
     """
     limits = _Limits(seconds=seconds, wall=2 * seconds if wall is None else wall)
     function = FUNCTIONS[name]
@@ -94,15 +95,20 @@ class _Worker:
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
         }
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-W", "ignore", "-m", "llemma.grade.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            env=environment,
-            process_group=0,  # Ctrl-C is for the caller
-        )
+        command = [sys.executable, "-P", "-W", "ignore", "-m", "llemma.grade.worker"]
+        pipe = subprocess.PIPE
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env=environment,
+                process_group=0,  # Ctrl-C is for the caller
+            )
+        except OSError as error:
+            raise RunError(f"the grading worker cannot be started: {explain(error)}") from error
         self.calls = 0
         self.loaded: set[str] = set()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib
 import math
 import operator
 import warnings
@@ -41,9 +42,10 @@ class _Known:
 # Names that the text could use in the original besides builtins: those of ocw_courses.py and of its method.
 _MODULE_NAMES = frozenset(
     {"re", "math", "code", "signal", "ABC", "Optional", "inspect", "mean", "Task", "rf", "MajorityVotingMixin"}
-    | {"SymbolicMathMixin", "parse_latex", "np", "NL_PROMPT", "OCWCourses", "_CITATION", "self", "s", "unit"}
-    | {"maybe_unit", "__name__", "__file__", "__spec__", "__loader__", "__builtins__"}
+    | {"SymbolicMathMixin", "parse_latex", "np", "NL_PROMPT", "OCWCourses", "_CITATION", "self"}
+    | {"__file__", "__spec__", "__loader__", "__builtins__", "__doc__", "__cached__", "__package__"}
 )
+_KNOWN_TEXTS = {"unit": "cm", "maybe_unit": "cm", "__name__": "lm_eval.tasks.ocw_courses", "__debug__": True}
 _PURE = {f.__name__: f for f in (abs, bool, complex, divmod, float, int, len, max, min, pow, round, sum)}
 _NUMBERS_OF = {
     "math": {name: getattr(math, name) for name in ("pi", "e", "tau", "inf", "nan")},
@@ -92,126 +94,129 @@ def python_float(text: str) -> float:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text.lstrip(" \t"), mode="eval")
-        if any(isinstance(node, ast.Await | ast.Yield | ast.YieldFrom) for node in ast.walk(tree)):
-            raise NotANumber("not an expression outside of a function")
-        value = _value(tree.body)
-        if isinstance(value, _Known):
-            raise NotANumber(f"{value.name} is not a number")
-        return float(value)
+            if any(isinstance(node, ast.Await | ast.Yield | ast.YieldFrom) for node in ast.walk(tree)):
+                raise NotANumber("not an expression outside of a function")
+            value = _Evaluation(text).value(tree.body)
+            if isinstance(value, _Known):
+                raise NotANumber(f"{value.name} is not a number")
+            return float(value)
     except (*_ERRORS, *_ERRORS_OF_PYTHON) as error:
         raise NotANumber(f"{type(error).__name__}: {error}") from error
 
 
-def _value(node: ast.expr) -> Value:
-    """The value of an expression. Raises what Python would, NotANumber for an unknown name, Unsafe."""
-    match node:
-        case ast.Constant():
-            return node.value
-        case ast.Name():
-            return _named(node.id)
-        case ast.UnaryOp():
-            return _UNARY[type(node.op)](_plain(node.operand))
-        case ast.BinOp():
-            return _binary(node)
-        case ast.BoolOp():
-            return _either(node)
-        case ast.Compare():
-            return _comparison(node)
-        case ast.IfExp():
-            return _value(node.body if _plain(node.test) else node.orelse)
-        case ast.Tuple() | ast.List() | ast.Set():
-            kind = {ast.Tuple: tuple, ast.List: list, ast.Set: set}[type(node)]
-            return kind(_plain(item) for item in node.elts)
-        case ast.Dict() if None not in node.keys:
-            return {_plain(key): _plain(value) for key, value in zip(node.keys, node.values, strict=True) if key}
-        case ast.Subscript():
-            return _plain(node.value)[_plain(node.slice)]
-        case ast.Slice():
-            return slice(*(part and _plain(part) for part in (node.lower, node.upper, node.step)))
-        case ast.Lambda():
-            return _Known("a function")
-        case ast.Attribute():
-            return _attribute(node)
-        case ast.Call():
-            return _called(node)
-    raise Unsafe(f"it holds {type(node).__name__}, which is more than arithmetic")
+class _Evaluation:
+    """The computation of one text, which knows itself by the name ``s``, as in the original."""
 
+    def __init__(self, text: str) -> None:
+        self.texts: dict[str, Value] = {"s": text, **_KNOWN_TEXTS}
 
-def _plain(node: ast.expr) -> Value:
-    """A value that can be computed with."""
-    value = _value(node)
-    if isinstance(value, _Known):
-        raise Unsafe(f"it computes with {value.name}")
-    return value
+    def value(self, node: ast.expr) -> Value:
+        """The value of an expression. Raises what Python would, NotANumber for an unknown name, Unsafe."""
+        match node:
+            case ast.Constant():
+                return node.value
+            case ast.Name():
+                return self.named(node.id)
+            case ast.UnaryOp():
+                return _UNARY[type(node.op)](self.plain(node.operand))
+            case ast.BinOp():
+                return self.binary(node)
+            case ast.BoolOp():
+                return self.either(node)
+            case ast.Compare():
+                return self.comparison(node)
+            case ast.IfExp():
+                return self.value(node.body if self.plain(node.test) else node.orelse)
+            case ast.Tuple() | ast.List() | ast.Set():
+                kind = {ast.Tuple: tuple, ast.List: list, ast.Set: set}[type(node)]
+                return kind(self.plain(item) for item in node.elts)
+            case ast.Dict() if None not in node.keys:
+                return {
+                    self.plain(key): self.plain(value) for key, value in zip(node.keys, node.values, strict=True) if key
+                }
+            case ast.Subscript():
+                return self.plain(node.value)[self.plain(node.slice)]
+            case ast.Slice():
+                return slice(*(part and self.plain(part) for part in (node.lower, node.upper, node.step)))
+            case ast.Lambda():
+                return _Known("a function")
+            case ast.Attribute():
+                return self.attribute(node)
+            case ast.Call():
+                return self.called(node)
+        raise Unsafe(f"it holds {type(node).__name__}, which is more than arithmetic")
 
+    def plain(self, node: ast.expr) -> Value:
+        """A value that can be computed with."""
+        value = self.value(node)
+        if isinstance(value, _Known):
+            raise Unsafe(f"it computes with {value.name}")
+        return value
 
-def _named(name: str) -> Value:
-    if name == "__debug__":
-        return True
-    if name in _PURE:
-        return _Known(name, _PURE[name])
-    if name in _MODULE_NAMES or hasattr(builtins, name):
-        return _Known(name)
-    raise NotANumber(f"NameError: {name}")
+    def named(self, name: str) -> Value:
+        if name in self.texts:
+            return self.texts[name]
+        if name in _PURE:
+            return _Known(name, _PURE[name])
+        if name in _MODULE_NAMES or hasattr(builtins, name):
+            return _Known(name)
+        raise NotANumber(f"NameError: {name}")
 
+    def binary(self, node: ast.BinOp) -> Value:
+        """Left-nested chains (1 + 1 + 1 + ...) without recursion."""
+        chain: list[ast.BinOp] = [node]
+        while isinstance(chain[-1].left, ast.BinOp):
+            chain.append(chain[-1].left)
+        value = self.plain(chain[-1].left)
+        for link in reversed(chain):
+            value = _BINARY[type(link.op)](value, self.plain(link.right))
+        return value
 
-def _binary(node: ast.BinOp) -> Value:
-    """Left-nested chains (1 + 1 + 1 + ...) without recursion."""
-    chain: list[ast.BinOp] = [node]
-    while isinstance(chain[-1].left, ast.BinOp):
-        chain.append(chain[-1].left)
-    value = _plain(chain[-1].left)
-    for link in reversed(chain):
-        value = _BINARY[type(link.op)](value, _plain(link.right))
-    return value
+    def either(self, node: ast.BoolOp) -> Value:
+        """``and`` and ``or`` give the operand that decides."""
+        stops = isinstance(node.op, ast.Or)
+        for operand in node.values[:-1]:
+            value = self.plain(operand)
+            if bool(value) == stops:
+                return value
+        return self.value(node.values[-1])
 
+    def comparison(self, node: ast.Compare) -> Value:
+        left = self.plain(node.left)
+        result: Value = True
+        for op, operand in zip(node.ops, node.comparators, strict=True):
+            right = self.plain(operand)
+            result = _COMPARISONS[type(op)](left, right)
+            if not result:
+                break
+            left = right
+        return result
 
-def _either(node: ast.BoolOp) -> Value:
-    """``and`` and ``or`` give the operand that decides."""
-    stops = isinstance(node.op, ast.Or)
-    for operand in node.values[:-1]:
-        value = _plain(operand)
-        if bool(value) == stops:
-            return value
-    return _value(node.values[-1])
+    def attribute(self, node: ast.Attribute) -> Value:
+        """Members of ``math``, constants of ``np``; nothing else is looked into."""
+        owner = self.value(node.value)
+        if not isinstance(owner, _Known) or owner.name not in _NUMBERS_OF:
+            raise Unsafe(f"it looks up .{node.attr}")
+        numbers = _NUMBERS_OF[owner.name]
+        if node.attr in numbers:
+            return numbers[node.attr]
+        if owner.name == "np" and node.attr not in dir(importlib.import_module("numpy")):
+            raise NotANumber(f"AttributeError: np.{node.attr}")
+        if owner.name == "math":
+            member = getattr(math, node.attr)
+            if not node.attr.startswith("_"):
+                return _Known(f"math.{node.attr}", member)
+        raise Unsafe(f"it looks up {owner.name}.{node.attr}")
 
-
-def _comparison(node: ast.Compare) -> Value:
-    left = _plain(node.left)
-    result: Value = True
-    for op, operand in zip(node.ops, node.comparators, strict=True):
-        right = _plain(operand)
-        result = _COMPARISONS[type(op)](left, right)
-        if not result:
-            break
-        left = right
-    return result
-
-
-def _attribute(node: ast.Attribute) -> Value:
-    """Members of ``math``, constants of ``np``; nothing else is looked into."""
-    owner = _value(node.value)
-    if not isinstance(owner, _Known) or owner.name not in _NUMBERS_OF:
-        raise Unsafe(f"it looks up .{node.attr}")
-    numbers = _NUMBERS_OF[owner.name]
-    if node.attr in numbers:
-        return numbers[node.attr]
-    if owner.name == "math":
-        member = getattr(math, node.attr)
-        if not node.attr.startswith("_"):
-            return _Known(f"math.{node.attr}", member)
-    raise Unsafe(f"it looks up {owner.name}.{node.attr}")
-
-
-def _called(node: ast.Call) -> Value:
-    """A call of a function that only computes, on plain values."""
-    function = _value(node.func)
-    if not isinstance(function, _Known):
-        raise TypeError("not callable")
-    if function.call is None:
-        for argument in node.args:
-            _value(argument)  # an unknown name among them stops Python before the call
-        raise Unsafe(f"it calls {function.name}")
-    if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
-        raise Unsafe(f"it calls {function.name} with more than values")
-    return function.call(*(_plain(argument) for argument in node.args))
+    def called(self, node: ast.Call) -> Value:
+        """A call of a function that only computes, on plain values."""
+        function = self.value(node.func)
+        if not isinstance(function, _Known):
+            raise TypeError("not callable")
+        if function.call is None:
+            for argument in node.args:
+                self.value(argument)  # an unknown name among them stops Python before the call
+            raise Unsafe(f"it calls {function.name}")
+        if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
+            raise Unsafe(f"it calls {function.name} with more than values")
+        return function.call(*(self.plain(argument) for argument in node.args))

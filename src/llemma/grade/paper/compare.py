@@ -14,7 +14,9 @@ from llemma.grade.paper.text import normalize_tex
 from llemma.grade.worker import Crashed, TimedOut, call
 from llemma.records import GradeVerdict
 
-SECONDS = 5.0  # processor time of one comparison; the original allows 5 s for each of parsing twice and simplifying
+# Processor time of one comparison; wall time is bounded by six times as much. The original allows 5 s of wall time to
+# each of parsing twice and simplifying, so that its verdicts depend on what else the machine does.
+SECONDS = 5.0
 
 
 _NOTES: dict[str, tuple[GradeVerdict, str]] = {  # outcomes of the worker's comparison
@@ -84,21 +86,40 @@ def _plain(text: str) -> bool:
 
 
 def _asked(function: str, texts: tuple[str, ...]) -> Comparison:
-    return _ask_once(function, texts) if sum(map(len, texts)) <= 2000 else _ask(function, texts)
-
-
-def _ask(function: str, texts: tuple[str, ...]) -> Comparison:
-    """A comparison in the worker; one that is not finished in time, or at all, is a timeout and not equal."""
-    outcome = call(function, list(texts), SECONDS)
+    """A comparison in the worker. Samples repeat each other, so answers are kept, timeouts too; accidents are not."""
+    if sum(map(len, texts)) > 2000:
+        outcome = _ask(function, texts)
+    else:
+        try:
+            outcome = _ask_once(function, texts)
+        except _Accident as accident:
+            outcome = accident.crashed
+    if isinstance(outcome, str):
+        return _noted(outcome)
     if isinstance(outcome, TimedOut):
         return Comparison(verdict="timeout", note=f"no comparison within {outcome.seconds:g} s: not equal")
+    return Comparison(verdict="timeout", note=f"the comparison ended without a result ({outcome.reason}): not equal")
+
+
+def _ask(function: str, texts: tuple[str, ...]) -> str | TimedOut | Crashed:
+    found: str | TimedOut | Crashed = call(function, list(texts), SECONDS, wall=6 * SECONDS)
+    return found
+
+
+class _Accident(Exception):
+    """Carries a crash past the cache."""
+
+    def __init__(self, crashed: Crashed) -> None:
+        self.crashed = crashed
+        super().__init__(crashed.reason)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _ask_once(function: str, texts: tuple[str, ...]) -> str | TimedOut:
+    outcome = _ask(function, texts)
     if isinstance(outcome, Crashed):
-        note = f"the comparison ended without a result ({outcome.reason}): not equal"
-        return Comparison(verdict="timeout", note=note)
-    return _noted(outcome)
-
-
-_ask_once = functools.lru_cache(maxsize=1 << 14)(_ask)  # samples repeat each other
+        raise _Accident(outcome)
+    return outcome
 
 
 def _noted(outcome: str) -> Comparison:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from llemma.grade.paper.programs import isclose
 from llemma.grade.worker import Crashed, TimedOut, call
 
-SECONDS = 5.0  # the original has no limit here; its others are 5 s
+SECONDS = 5.0  # of processor time; the original has no limit here, its others are 5 s
 
 _UNITS = (
     "eV",
@@ -50,8 +50,8 @@ def normalize_numeric(text: str) -> Reading:
     """The number a text states, as the original reads it: as Python, then as LaTeX. Never raises."""
     text = without_units(text)
     if _DECIMAL.fullmatch(text):
-        return Reading(value=float(text))
-    found = call("paper_number", text, SECONDS)
+        return Reading(value=float(int(text) if text.lstrip("+-").isdigit() else text))  # -0 is an integer, hence 0
+    found = call("paper_number", text, SECONDS, wall=6 * SECONDS)
     if isinstance(found, TimedOut):
         return Reading(value=None, kind="timeout", detail=f"no value after {found.seconds:g} s")
     if isinstance(found, Crashed):
