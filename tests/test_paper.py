@@ -737,6 +737,22 @@ def test_every_public_pair_is_judged_as_by_the_original(task):
     assert (len(ids), hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()) == PUBLIC[task]
 
 
+def test_the_command_line_grades_by_the_papers_rules(llemma, tmp_path):
+    pairs = [
+        ("a", "1,2", "12", None),
+        ("b", "-4.5", "-4.5", "ocw"),
+        ("c", "open(1)", "5", "ocw"),
+        ("d", "x", "x", "MATH"),
+    ]
+    keys = ("id", "prediction", "reference", "task")
+    lines = [json.dumps({k: v for k, v in zip(keys, pair, strict=True) if v is not None}) for pair in pairs]
+    (tmp_path / "answers.jsonl").write_text("\n".join(lines))
+    done = llemma("grade", "answers.jsonl", "scorer=paper")
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["verdict"] for row in found] == ["correct", "wrong", "unsafe", "correct"]
+
+
 def test_the_worker_is_shared_and_can_be_shut_down():
     assert is_tex_equiv("x+1", "1+x")
     worker.shut_down()
