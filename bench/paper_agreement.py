@@ -431,7 +431,7 @@ def main(words: list[str]) -> None:
     """Compare and print."""
     s = resolve(Settings, words=words)
     if not (Path(s.fork) / "lm_eval/mixins.py").is_file() or importlib.util.find_spec("antlr4") is None or not s.data:
-        print((__doc__ or "").split("\n\n")[1])
+        print("\n\n".join((__doc__ or "").split("\n\n")[1:3]))
         print(f"\nnot run: it needs the original in fork={s.fork}, antlr4, and data=FOLDER")
         return
     print(f"Python {sys.version.split()[0]}, sympy {sympy.__version__}, seed {s.seed}, {s.fuzz} random cases of a kind")
