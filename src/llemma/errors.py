@@ -53,6 +53,14 @@ class BackendError(LlemmaError):
         super().__init__(message)
 
 
+class SandboxError(LlemmaError):
+    """The sandbox cannot run programs here, or lost one; says nothing about the program itself."""
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        self.retryable = retryable
+        super().__init__(message)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caught:
     """An infrastructure failure kept as a value, so that it can be stored beside the sample."""

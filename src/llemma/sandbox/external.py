@@ -1,0 +1,3 @@
+"""stub"""
+NAMES = ()
+def run(code, limits, **k): raise NotImplementedError

@@ -1,0 +1,115 @@
+"""The list of system calls a sandboxed program may make, and its translation into a seccomp filter.
+
+An allow-list: what is not named is refused with EPERM, and a call newer than this list does not exist (ENOSYS), so
+that the C library falls back. Calls of another architecture or of the x32 interface kill. Data and pure functions.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import struct
+from collections.abc import Iterable
+
+ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_X32 = 0x40000000
+_NEWEST = 451  # cachestat; higher numbers get ENOSYS
+
+# name, number on x86_64, number on aarch64 (-: not there)
+_CALLS = """
+read 0 63 | write 1 64 | readv 19 65 | writev 20 66 | pread64 17 67 | pwrite64 18 68 | close 3 57 | lseek 8 62
+mmap 9 222 | mprotect 10 226 | munmap 11 215 | mremap 25 216 | brk 12 214 | madvise 28 233
+fstat 5 80 | newfstatat 262 79 | stat 4 - | lstat 6 - | statx 332 291 | access 21 - | faccessat 269 48
+faccessat2 439 439 | readlink 89 - | readlinkat 267 78 | getcwd 79 17 | chdir 80 49 | fchdir 81 50
+open 2 - | openat 257 56 | getdents 78 - | getdents64 217 61 | dup 32 23 | dup2 33 - | dup3 292 24
+pipe 22 - | pipe2 293 59 | poll 7 - | ppoll 271 73 | select 23 - | pselect6 270 72 | epoll_create 213 -
+epoll_create1 291 20 | epoll_ctl 233 21 | epoll_wait 232 - | epoll_pwait 281 22 | eventfd2 290 19
+unlink 87 - | unlinkat 263 35 | rename 82 - | renameat 264 38 | renameat2 316 276 | mkdir 83 - | mkdirat 258 34
+rmdir 84 - | ftruncate 77 46 | fsync 74 82 | fdatasync 75 83 | flock 73 32 | fallocate 285 47 | fadvise64 221 223
+umask 95 166 | close_range 436 436
+nanosleep 35 101 | clock_nanosleep 230 115 | clock_gettime 228 113 | clock_getres 229 114 | gettimeofday 96 169
+time 201 - | times 100 153 | getrusage 98 165 | sysinfo 99 179 | uname 63 160 | getrandom 318 278
+getpid 39 172 | gettid 186 178 | getppid 110 173 | getuid 102 174 | geteuid 107 175 | getgid 104 176
+getegid 108 177 | getresuid 118 148 | getresgid 120 150 | getgroups 115 158 | getpgrp 111 - | getpgid 121 155
+getsid 124 156 | sched_yield 24 124 | sched_getaffinity 204 123 | sched_getparam 143 121
+sched_getscheduler 145 120 | sched_get_priority_max 146 125 | sched_get_priority_min 147 126 | getpriority 140 141
+getcpu 309 168 | rt_sigaction 13 134 | rt_sigprocmask 14 135 | rt_sigreturn 15 139 | rt_sigpending 127 136
+rt_sigtimedwait 128 137 | rt_sigsuspend 130 133 | sigaltstack 131 132 | setitimer 38 103 | getitimer 36 102
+alarm 37 - | pause 34 - | futex 202 98 | set_robust_list 273 99 | set_tid_address 218 96 | rseq 334 293
+membarrier 324 283 | restart_syscall 219 128 | exit 60 93 | exit_group 231 94 | wait4 61 260 | waitid 247 95
+getrlimit 97 163 | sendto 44 206 | recvfrom 45 207
+"""
+
+# Calls whose argument decides: name, numbers, index of the argument (its low 32 bits), the values that are allowed.
+_BY_ARGUMENT: tuple[tuple[str, int, int, int, tuple[int, ...]], ...] = (
+    ("fcntl", 72, 25, 1, (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)),  # dup, flags, locks, pipe size
+    # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: what opening a text file asks, and no device's own
+    ("ioctl", 16, 29, 1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),
+    ("socketpair", 53, 199, 0, (1,)),  # AF_UNIX: asyncio wakes itself up through one
+    ("prctl", 157, 167, 0, (15, 16)),  # the name of a thread
+    ("prlimit64", 302, 261, 0, (0,)),  # its own limits; the hard ones cannot be raised
+)
+# clone with the flags of pthread_create, of glibc and of musl, and no others: a thread, never a process
+_CLONE = ("clone", 56, 220, 0, (0x3D0F00, 0x7D0F00))
+_SIGNALS = (("kill", 62, 129), ("tgkill", 234, 131))  # to itself only: the first argument is its own id
+_ABSENT = (("clone3", 435, 435), ("openat2", 437, 437))  # ENOSYS: the C library then uses the older call
+
+
+def numbers(machine: str) -> dict[str, int]:
+    """Name → number of the calls that are allowed whatever their arguments."""
+    column = 1 if machine == "x86_64" else 2
+    rows = (entry.split() for line in _CALLS.strip().splitlines() for entry in line.split("|"))
+    return {row[0]: int(row[column]) for row in rows if row[column] != "-"}
+
+
+def build(machine: str, pid: int, threads: bool) -> bytes:
+    """The filter for a program whose process id, as itself sees it, is ``pid``: 8 bytes an instruction."""
+    return _template(machine, threads).replace(_jump_equal(_ANY_PID, 0, 1), _jump_equal(pid, 0, 1))
+
+
+_ANY_PID = 0xFFFFFFFE  # no process has it
+
+
+@functools.cache
+def _template(machine: str, threads: bool) -> bytes:
+    column = 1 if machine == "x86_64" else 2
+    code = [_load(4), _jump_equal(_ARCHITECTURE[machine], 1, 0), _return(KILL), _load(0)]
+    if machine == "x86_64":
+        code += [_jump_at_least(_X32, 0, 1), _return(KILL)]
+    code += [_jump_at_least(_NEWEST + 1, 0, 1), _return(ERRNO | errno.ENOSYS)]
+    for number in sorted(numbers(machine).values()):
+        code += [_jump_equal(number, 0, 1), _return(ALLOW)]
+    for row in _BY_ARGUMENT + ((_CLONE,) if threads else ()):
+        code += _by_argument(row[column], row[3], row[4])
+    for name in _SIGNALS:
+        code += _by_argument(int(name[column]), 0, (_ANY_PID,))
+    for name in _ABSENT:
+        code += [_jump_equal(int(name[column]), 0, 1), _return(ERRNO | errno.ENOSYS)]
+    return b"".join([*code, _return(ERRNO | errno.EPERM)])
+
+
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
+
+
+def _by_argument(number: int, index: int, values: Iterable[int]) -> list[bytes]:
+    """Allow the call when the argument is one of the values, refuse it otherwise."""
+    tests = [part for value in values for part in (_jump_equal(value, 0, 1), _return(ALLOW))]
+    body = [_load(16 + 8 * index), *tests, _return(ERRNO | errno.EPERM)]
+    return [_jump_equal(number, 0, len(body)), *body]
+
+
+def _load(offset: int) -> bytes:
+    return struct.pack("=HBBI", _LOAD, 0, 0, offset)
+
+
+def _jump_equal(value: int, yes: int, no: int) -> bytes:
+    return struct.pack("=HBBI", _EQUAL, yes, no, value)
+
+
+def _jump_at_least(value: int, yes: int, no: int) -> bytes:
+    return struct.pack("=HBBI", _AT_LEAST, yes, no, value)
+
+
+def _return(value: int) -> bytes:
+    return struct.pack("=HBBI", _RETURN, 0, 0, value)
