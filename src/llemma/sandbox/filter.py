@@ -80,12 +80,12 @@ def _template(machine: str, threads: bool) -> bytes:
     code += [_jump_at_least(_NEWEST + 1, 0, 1), _return(ERRNO | errno.ENOSYS)]
     for number in sorted(numbers(machine).values()):
         code += [_jump_equal(number, 0, 1), _return(ALLOW)]
-    for row in _BY_ARGUMENT + ((_CLONE,) if threads else ()):
-        code += _by_argument(row[column], row[3], row[4])
-    for name in _SIGNALS:
-        code += _by_argument(int(name[column]), 0, (_ANY_PID,))
-    for name in _ABSENT:
-        code += [_jump_equal(int(name[column]), 0, 1), _return(ERRNO | errno.ENOSYS)]
+    for _, *both, index, values in (*_BY_ARGUMENT, *([_CLONE] if threads else [])):
+        code += _by_argument(both[column - 1], index, values)
+    for _, *both in _SIGNALS:
+        code += _by_argument(both[column - 1], 0, (_ANY_PID,))
+    for _, *both in _ABSENT:
+        code += [_jump_equal(both[column - 1], 0, 1), _return(ERRNO | errno.ENOSYS)]
     return b"".join([*code, _return(ERRNO | errno.EPERM)])
 
 

@@ -35,3 +35,6 @@ class Limits:
         for name, least in (("memory", 16), ("threads", 1), ("file", 1), ("files", 16), ("scratch", 1), ("output", 1)):
             if not least <= getattr(self, name) <= 1_000_000:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least {least} and at most 1000000")
+
+
+STANDARD = Limits()

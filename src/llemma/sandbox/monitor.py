@@ -39,7 +39,7 @@ _ENVIRONMENT = {
 _READY = 120.0  # seconds a zygote may take to load its libraries from a slow disk
 _STARTED = 60.0  # seconds a fork and its walls may take on a busy machine
 _GONE = 60.0  # seconds a killed program may take to disappear
-_FLOOD = 64 << 20  # bytes of output after which a program is ended
+FLOOD = 64 << 20  # bytes of output after which a program is ended
 _PAUSE = 0.002  # seconds between two looks at a program that prints line by line
 
 
@@ -126,15 +126,17 @@ class ZygoteError(SandboxError):
         super().__init__(f"{step}: {reason}")
 
 
-class _Kept:
+class Kept:
     """The first and the last part of a stream of any length."""
 
     def __init__(self, limit: int) -> None:
+        """Keep at most ``limit`` bytes."""
         self._half = limit // 2
         self.head, self.tail = bytearray(), bytearray()
         self.total = 0
 
     def add(self, data: bytes) -> None:
+        """The next bytes of the stream."""
         self.total += len(data)
         room = self._half - len(self.head)
         self.head += data[:room]
@@ -255,7 +257,7 @@ class Running:
         begin = time.monotonic()
         data = source.encode("utf-8", "surrogatepass")
         watch = _Watch(
-            out=_Kept(self._limits.output << 10), err=_Kept(self._limits.output << 10),
+            out=Kept(self._limits.output << 10), err=Kept(self._limits.output << 10),
             code=memoryview(len(data).to_bytes(4, "little") + data), last=last, deadline=begin + self._limits.wall,
         )  # fmt: skip
         self._pump(watch)
@@ -287,9 +289,9 @@ class Running:
                     if not self._listen(watch):
                         poll.unregister(handle)
                         quiet.unregister(handle)
-                elif not (count := _take(handle, streams[handle])):
+                elif not (count := take(handle, streams[handle])):
                     poll.unregister(handle)
-                elif watch.out.total + watch.err.total > _FLOOD and not watch.stopped:
+                elif watch.out.total + watch.err.total > FLOOD and not watch.stopped:
                     self._stop(watch, "flood")
                 elif count < 1 << 14:
                     quiet.poll(1000 * _PAUSE)  # the next lines can wait for each other
@@ -339,7 +341,7 @@ class Running:
     def _drain(self, watch: _Watch) -> None:
         """What is still in the pipes."""
         for handle, kept in ((self._out, watch.out), (self._err, watch.err)):
-            while kept.total <= _FLOOD and _take(handle, kept) > 0:
+            while kept.total <= FLOOD and take(handle, kept) > 0:
                 pass
         if self._exit is not None:
             while not watch.answered and self._listen(watch):
@@ -363,27 +365,32 @@ class Running:
         if watch.stopped == "timeout":
             return "timeout", f"stopped after {self._limits.wall:g} s"
         if watch.stopped == "flood":
-            return "denied", f"stopped after {_FLOOD >> 20} MB of output"
+            return "denied", f"stopped after {FLOOD >> 20} MB of output"
         if self._exit is None:
             return (claim[0], "") if claim else ("error", "no answer")
         status, cpu, _ = self._exit
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            if number in (signal.SIGKILL, signal.SIGXCPU):
-                if cpu >= math.ceil(self._limits.cpu) - 0.5:
-                    return "timeout", f"stopped after {cpu:.0f} s of processor time"
-                return "memory", "killed, as the system does when memory runs out"
-            name = signal.Signals(number).name if number in signal.valid_signals() else str(number)
-            return "error", f"ended by signal {name}"
-        if os.WEXITSTATUS(status):
-            return "error", f"ended itself with exit code {os.WEXITSTATUS(status)}"
+        if status:
+            return judge(status, cpu, self._limits)
         return (claim[0], "") if claim else ("ok", "")
+
+
+def judge(status: int, cpu: float, limits: Limits) -> tuple[ExecutionStatus, str]:
+    """What a wait status other than 0 means: the status, and a note for stderr. ``cpu`` in seconds."""
+    if os.WIFEXITED(status):
+        return "error", f"ended itself with exit code {os.WEXITSTATUS(status)}"
+    number = os.WTERMSIG(status)
+    if number in (signal.SIGKILL, signal.SIGXCPU):
+        if cpu >= math.ceil(limits.cpu) - 0.5:
+            return "timeout", f"stopped after {cpu:.0f} s of processor time"
+        return "memory", "killed, as the system does when memory runs out"
+    name = signal.Signals(number).name if number in signal.valid_signals() else str(number)
+    return "error", f"ended by signal {name}"
 
 
 class _Watch:
     """The state of one ``run``."""
 
-    def __init__(self, *, out: _Kept, err: _Kept, code: memoryview, last: bool, deadline: float) -> None:
+    def __init__(self, *, out: Kept, err: Kept, code: memoryview, last: bool, deadline: float) -> None:
         self.out, self.err, self.code, self.last, self.deadline = out, err, code, last, deadline
         self.claim = bytearray()
         self.stopped = ""
@@ -404,7 +411,7 @@ class _Watch:
         return LETTERS[letter], text if has_value else None
 
 
-def _take(handle: int, kept: _Kept) -> int:
+def take(handle: int, kept: Kept) -> int:
     """Read once; the bytes read, 0 at the end, -1 when there is nothing yet."""
     try:
         data = os.read(handle, 1 << 16)

@@ -17,7 +17,7 @@ from llemma.errors import ConfigError, SandboxError, nearest
 from llemma.records import Execution
 from llemma.run import cores
 from llemma.sandbox import external, tiers
-from llemma.sandbox.limits import Limits, Value
+from llemma.sandbox.limits import STANDARD, Limits, Value
 from llemma.sandbox.monitor import Running, Zygote
 
 _HEAVY = re.compile(r"\b(?:scipy|networkx)\b")
@@ -27,7 +27,7 @@ _BLOCKS = 100  # blocks of a session that its processor time is reckoned for
 
 
 def run(
-    code: str, limits: Limits = Limits(), *, value: Value = "auto", stdin: str = "", sandbox: str = "auto"
+    code: str, limits: Limits = STANDARD, *, value: Value = "auto", stdin: str = "", sandbox: str = "auto"
 ) -> Execution:
     """Run a Python program we do not trust, as ``__main__`` in a process of its own.
 
@@ -40,18 +40,18 @@ def run(
     if sandbox not in ("auto", *tiers.TIERS):
         return external.run(code, limits, value=value, stdin=stdin, sandbox=_known(sandbox))
     tier = _tier(sandbox)
-    with _pool.turn():
+    with _pool().turn():
         for attempt in range(_TRIES):
-            zygote = _pool.zygote(tier, kind_of(code))
+            zygote = _pool().zygote(tier, kind_of(code))
             try:
                 with Running(zygote, limits, value, stdin) as running:
                     return running.run(code, last=True)
             except SandboxError as error:
                 if not error.retryable or attempt == _TRIES - 1:
                     raise
-                _pool.drop(zygote)
+                _pool().drop(zygote)
             finally:
-                _pool.release(zygote)
+                _pool().release(zygote)
     raise AssertionError("unreachable")
 
 
@@ -63,7 +63,7 @@ class Session:
     """
 
     def __init__(
-        self, limits: Limits = Limits(), *, value: Value = "last", kind: str = "light", sandbox: str = "auto"
+        self, limits: Limits = STANDARD, *, value: Value = "last", kind: str = "light", sandbox: str = "auto"
     ) -> None:
         """``kind``: the libraries that are loaded beforehand (``plain``, ``light``, ``heavy``)."""
         if sandbox not in ("auto", *tiers.TIERS):
@@ -75,7 +75,7 @@ class Session:
 
     def run(self, code: str) -> Execution:
         """Run the next block. Never raises for what it does."""
-        with _pool.turn():
+        with _pool().turn():
             for attempt in range(_TRIES):
                 fresh = self._running is None
                 running = self._running or self._start()
@@ -93,14 +93,14 @@ class Session:
         raise AssertionError("unreachable")
 
     def _start(self) -> Running:
-        zygote = _pool.zygote(self._tier, self._kind)
+        zygote = _pool().zygote(self._tier, self._kind)
         try:
             self._running = Running(zygote, self._limits, self._value, blocks=_BLOCKS)
         except SandboxError:
-            _pool.drop(zygote)
+            _pool().drop(zygote)
             raise
         finally:
-            _pool.release(zygote)
+            _pool().release(zygote)
         return self._running
 
     def _end(self) -> None:
@@ -213,18 +213,22 @@ class _Pool:
             zygote.forget()
 
 
-_pool = _Pool()
+_POOLS: dict[int, _Pool] = {}  # by process id: a forked process has none yet
+
+
+def _pool() -> _Pool:
+    return _POOLS.setdefault(os.getpid(), _Pool())
 
 
 def shut_down() -> None:
     """End all zygotes of this process now; the next program starts new ones. Done by itself at exit."""
-    _pool.close()
+    _pool().close()
 
 
 def _after_fork() -> None:
-    global _pool
-    _pool.forget()
-    _pool = _Pool()
+    for pool in _POOLS.values():
+        pool.forget()
+    _POOLS.clear()
 
 
 atexit.register(shut_down)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import atexit
+import contextlib
 import errno
 import json
 import linecache
@@ -18,13 +19,18 @@ import sys
 import threading
 import traceback
 import types
-from typing import Any
+from typing import Any, Literal
 
 RESULT, CODE = 3, 4  # descriptors: records go out on the first, programs come in on the second
 NAME = "program.py"
 LONGEST_VALUE = 100_000  # characters
 HEADER = struct.Struct("<cBI")  # status letter, whether there is a value, bytes of the value
-LETTERS = {b"o": "ok", b"e": "error", b"m": "memory", b"d": "denied"}
+LETTERS: dict[bytes, Literal["ok", "error", "memory", "denied"]] = {
+    b"o": "ok",
+    b"e": "error",
+    b"m": "memory",
+    b"d": "denied",
+}
 _REFUSED = {
     errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOSYS, errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EMFILE,
 }  # fmt: skip
@@ -41,9 +47,7 @@ def serve(want: str) -> None:
     sys.argv = [NAME]
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - lives as long as we do
     for number, name in ((1, "stdout"), (2, "stderr")):
-        stream = open(  # noqa: SIM115
-            number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-        )
+        stream = open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     out, err = sys.stdout, sys.stderr
@@ -58,21 +62,17 @@ def serve(want: str) -> None:
 
 def _finish(*streams: Any) -> None:
     """What Python does at its end and a program may count on; then the process is gone, without finalizers."""
-    try:
+    with contextlib.suppress(BaseException):  # what the program left to be done may do anything
         threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
         atexit._run_exitfuncs()
-    except BaseException:  # noqa: BLE001 - the program's own, at its very end
-        pass
     _flush(*streams)
     os._exit(0)
 
 
 def _flush(*streams: Any) -> None:
     for stream in streams:
-        try:
+        with contextlib.suppress(BaseException):  # the program may have put anything there
             stream.flush()
-        except BaseException:  # noqa: BLE001 - the program may have put anything there
-            pass
 
 
 def _read_program() -> str | None:
@@ -111,7 +111,7 @@ def _run(source: str, names: dict[str, Any], want: str, name: str) -> tuple[byte
         if isinstance(error.code, str):
             _complain(error.code)
         return b"e", None
-    except BaseException as error:  # noqa: BLE001 - anything a program can raise
+    except BaseException as error:  # anything a program can raise
         _explain(error)
         if isinstance(error, MemoryError):
             return b"m", None
@@ -160,34 +160,41 @@ def _text(value: Any) -> str | None:
 
 
 def _complain(text: str) -> None:
-    try:
+    with contextlib.suppress(BaseException):  # the program may have closed it
         sys.stderr.write(f"{text}\n")
-    except BaseException:  # noqa: BLE001 - the program may have closed it
-        pass
 
 
 def _explain(error: BaseException) -> None:
     """The traceback as Python prints it, without our own frames."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    while trace is not None and trace.tb_frame.f_code.co_filename == _run.__code__.co_filename:
         trace = trace.tb_next
     try:
         traceback.print_exception(type(error), error, trace, file=sys.stderr)
-    except BaseException:  # noqa: BLE001 - an exception may refuse to be printed
+    except BaseException:  # an exception may refuse to be printed
         _complain(type(error).__name__)
 
 
-def cold() -> None:
-    """The program of a process of its own: settings as JSON in ``argv[1]``, the program on ``CODE``."""
+def foreign(code: str, stdin: str, want: str, marker: str, limits: dict[str, int]) -> None:
+    """Run one program where there is no zygote: in this process, its record behind ``marker`` at the end of stdout.
+
+    This file's own text is sent ahead of the call, so that the other side needs nothing but Python.
+    """
+    import io
     import resource
 
-    given = json.loads(sys.argv[1])
-    for name, value in given["limits"].items():
-        kind = getattr(resource, f"RLIMIT_{name}", None)
-        if kind is None:
-            continue
+    for name, most in limits.items():
+        kind = getattr(resource, f"RLIMIT_{name}")
         _, hard = resource.getrlimit(kind)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value))
-    sys.set_int_max_str_digits(0)
-    serve(given["want"])
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (most, most))
+    if hasattr(sys, "set_int_max_str_digits"):
+        sys.set_int_max_str_digits(0)
+    module = types.ModuleType("__main__")
+    module.__file__ = NAME
+    sys.modules["__main__"], sys.argv, sys.stdin = module, [NAME], io.StringIO(stdin)
+    out, err = sys.stdout, sys.stderr
+    letter, value = _run(code, module.__dict__, want, NAME)
+    _flush(sys.stdout, sys.stderr, out, err)
+    out.write(f"{marker}{json.dumps([letter.decode(), value])}")
+    _finish(out, err)

@@ -72,7 +72,7 @@ class Tier:
 @functools.cache
 def best() -> Tier:
     """The best tier of this machine, probed once per process."""
-    missing = []
+    missing: list[tuple[str, str, str]] = []
     for name in TIERS:
         found = probe(name)
         if isinstance(found, Tier):

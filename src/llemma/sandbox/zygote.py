@@ -24,13 +24,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from llemma.sandbox import filter as seccomp_filter
 from llemma.sandbox import isolation, linux, program
 from llemma.sandbox.isolation import Bounds, Walls
 
 STDLIB = (
-    "ast bisect calendar cmath collections copy dataclasses datetime decimal enum fractions functools hashlib heapq "
-    "inspect io itertools json math numbers operator random re statistics string struct textwrap threading time typing"
-).split()
+    "ast", "bisect", "calendar", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum",
+    "fractions", "functools", "hashlib", "heapq", "inspect", "io", "itertools", "json", "math", "numbers",
+    "operator", "random", "re", "statistics", "string", "struct", "textwrap", "threading", "time", "typing",
+)  # fmt: skip
 KINDS: dict[str, tuple[str, ...]] = {
     "plain": (),
     "light": ("numpy", "sympy", "mpmath"),
@@ -111,6 +113,7 @@ def _load(kind: str, folders: Sequence[str]) -> None:
     site.sethelper()
     for name in (*STDLIB, *KINDS[kind]):
         importlib.import_module(name)
+    importlib.import_module("random").seed(0)  # random numbers are the same in every run
     sys.set_int_max_str_digits(0)  # time and memory are limited; the number of digits need not be
     if KINDS[kind]:
         _warm_up()
@@ -134,6 +137,7 @@ def _warm_up() -> None:
     str(sympy.latex(x / y))
     numpy.linalg.solve(numpy.eye(2), numpy.ones(2))
     repr(numpy.arange(3.0))
+    numpy.random.seed(0)
 
 
 def _desk(tier: str, folders: Sequence[str]) -> _Desk:
@@ -151,6 +155,7 @@ def _desk(tier: str, folders: Sequence[str]) -> _Desk:
         abi=abi,
         size=isolation.address_space(),
     )
+    seccomp_filter.build(linux.machine(), 1, walls.threads)  # the programs inherit it ready made
     if tier == "T1":
         isolation.build_root(libraries)
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
