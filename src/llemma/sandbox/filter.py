@@ -31,10 +31,8 @@ umask 95 166 | close_range 436 436
 nanosleep 35 101 | clock_nanosleep 230 115 | clock_gettime 228 113 | clock_getres 229 114 | gettimeofday 96 169
 time 201 - | times 100 153 | getrusage 98 165 | sysinfo 99 179 | uname 63 160 | getrandom 318 278
 getpid 39 172 | gettid 186 178 | getppid 110 173 | getuid 102 174 | geteuid 107 175 | getgid 104 176
-getegid 108 177 | getresuid 118 148 | getresgid 120 150 | getgroups 115 158 | getpgrp 111 - | getpgid 121 155
-getsid 124 156 | sched_yield 24 124 | sched_getaffinity 204 123 | sched_getparam 143 121
-sched_getscheduler 145 120 | sched_get_priority_max 146 125 | sched_get_priority_min 147 126 | getpriority 140 141
-getcpu 309 168 | rt_sigaction 13 134 | rt_sigprocmask 14 135 | rt_sigreturn 15 139 | rt_sigpending 127 136
+getegid 108 177 | getresuid 118 148 | getresgid 120 150 | getgroups 115 158 | getpgrp 111 - | sched_yield 24 124
+sched_get_priority_max 146 125 | sched_get_priority_min 147 126 | getcpu 309 168 | rt_sigaction 13 134 | rt_sigprocmask 14 135 | rt_sigreturn 15 139 | rt_sigpending 127 136
 rt_sigtimedwait 128 137 | rt_sigsuspend 130 133 | sigaltstack 131 132 | setitimer 38 103 | getitimer 36 102
 alarm 37 - | pause 34 - | futex 202 98 | set_robust_list 273 99 | set_tid_address 218 96 | rseq 334 293
 membarrier 324 283 | restart_syscall 219 128 | exit 60 93 | exit_group 231 94 | wait4 61 260 | waitid 247 95
@@ -49,6 +47,8 @@ _BY_ARGUMENT: tuple[tuple[str, int, int, int, tuple[int, ...]], ...] = (
     ("socketpair", 53, 199, 0, (1,)),  # AF_UNIX: asyncio wakes itself up through one
     ("prctl", 157, 167, 0, (15, 16)),  # the name of a thread
     ("prlimit64", 302, 261, 0, (0,)),  # its own limits; the hard ones cannot be raised
+    ("sched_getaffinity", 204, 123, 0, (0,)),  # about itself, not about others
+    ("getpgid", 121, 155, 0, (0,)),
 )
 # clone with the flags of pthread_create, of glibc and of musl, and no others: a thread, never a process
 _CLONE = ("clone", 56, 220, 0, (0x3D0F00, 0x7D0F00))

@@ -108,6 +108,7 @@ def library_folders(given: Sequence[str]) -> tuple[str, ...]:
 
 def build_root(libraries: Sequence[str]) -> None:
     """Replace the root by an empty read-only one with the libraries, four devices and an empty scratch folder."""
+    linux.name_host("sandbox")
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
     base = _mount_point(libraries)
     linux.mount("none", base, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=256k,nr_inodes=1k,mode=755")

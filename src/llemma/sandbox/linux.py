@@ -71,6 +71,11 @@ def unshare(flags: int) -> None:
     _checked(_libc.unshare(flags), "unshare")
 
 
+def name_host(name: str) -> None:
+    """Set the host name of this process's UTS namespace."""
+    _checked(_libc.sethostname(name.encode(), len(name)), "sethostname")
+
+
 def setns(handle: int, kind: int) -> None:
     """Enter the namespace behind an open file (for ``CLONE_NEWPID``: only later children do)."""
     _checked(_libc.setns(handle, kind), "setns")
