@@ -25,7 +25,7 @@ from pathlib import Path
 from llemma.sandbox import Limits, run, shut_down
 from llemma.sandbox.tiers import Tier, probe
 
-WALL = 2.0  # seconds for programs that never end by themselves
+WALL = 0.5  # seconds for programs that never end by themselves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +209,14 @@ import socket
 a, b = socket.socketpair()
 socket.send_fds(a, [b'x'], [0])
 through()""",
+    "datagram out of a socket pair": """
+import socket
+a, b = socket.socketpair(1, 2)
+for address in ('\\0' + ABSTRACT_DATAGRAM, UNIX_DATAGRAM):
+    try: a.sendto(b'x', address)
+    except OSError: continue
+    through(address)""",
+    "stream to an address": "import socket\na, b = socket.socketpair()\na.sendto(b'x', UNIX)\nthrough()",
     "connect a socket pair elsewhere": "import socket\na, b = socket.socketpair()\na.connect(UNIX)\nthrough()",
 }
 
@@ -629,6 +637,8 @@ def canaries() -> Iterator[Canaries]:
             (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
             (socket.AF_UNIX, socket.SOCK_STREAM, f"\0{abstract}"),
             (socket.AF_UNIX, socket.SOCK_STREAM, str(folder / "socket")),
+            (socket.AF_UNIX, socket.SOCK_DGRAM, f"\0{abstract}-datagram"),
+            (socket.AF_UNIX, socket.SOCK_DGRAM, str(folder / "datagram")),
         ):
             listener = stack.enter_context(socket.socket(family, kind))
             listener.bind(address)
@@ -636,7 +646,8 @@ def canaries() -> Iterator[Canaries]:
                 listener.listen()
             listener.setblocking(False)
             listeners.append(listener)
-        (folder / "socket").chmod(0o777)
+        for path in ("socket", "datagram"):
+            (folder / path).chmod(0o777)
         os.environ[token_name] = token
         stack.callback(os.environ.pop, token_name)
         values: dict[str, object] = {
@@ -644,6 +655,7 @@ def canaries() -> Iterator[Canaries]:
             "TOKEN_NAME": token_name, "CALLER": os.getpid(), "VICTIM": victim.pid, "HOST": os.uname().nodename,
             "TCP": listeners[0].getsockname()[1], "UDP": listeners[1].getsockname()[1],
             "ABSTRACT": abstract, "UNIX": str(folder / "socket"),
+            "ABSTRACT_DATAGRAM": f"{abstract}-datagram", "UNIX_DATAGRAM": str(folder / "datagram"),
         }  # fmt: skip
         yield Canaries(values=values, folder=folder, victim=victim, listeners=tuple(listeners))
 

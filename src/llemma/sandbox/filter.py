@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import functools
 import struct
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -26,32 +26,36 @@ open 2 - | openat 257 56 | getdents 78 - | getdents64 217 61 | dup 32 23 | dup2 
 pipe 22 - | pipe2 293 59 | poll 7 - | ppoll 271 73 | select 23 - | pselect6 270 72 | epoll_create 213 -
 epoll_create1 291 20 | epoll_ctl 233 21 | epoll_wait 232 - | epoll_pwait 281 22 | eventfd2 290 19
 unlink 87 - | unlinkat 263 35 | rename 82 - | renameat 264 38 | renameat2 316 276 | mkdir 83 - | mkdirat 258 34
-rmdir 84 - | ftruncate 77 46 | fsync 74 82 | fdatasync 75 83 | flock 73 32 | fallocate 285 47 | fadvise64 221 223
-umask 95 166 | close_range 436 436
+rmdir 84 - | ftruncate 77 46 | fsync 74 82 | fdatasync 75 83 | fallocate 285 47 | umask 95 166 | close_range 436 436
 nanosleep 35 101 | clock_nanosleep 230 115 | clock_gettime 228 113 | clock_getres 229 114 | gettimeofday 96 169
 time 201 - | times 100 153 | getrusage 98 165 | sysinfo 99 179 | uname 63 160 | getrandom 318 278
 getpid 39 172 | gettid 186 178 | getppid 110 173 | getuid 102 174 | geteuid 107 175 | getgid 104 176
 getegid 108 177 | getresuid 118 148 | getresgid 120 150 | getgroups 115 158 | getpgrp 111 - | sched_yield 24 124
-sched_get_priority_max 146 125 | sched_get_priority_min 147 126 | getcpu 309 168 | rt_sigaction 13 134 | rt_sigprocmask 14 135 | rt_sigreturn 15 139 | rt_sigpending 127 136
+sched_get_priority_max 146 125 | sched_get_priority_min 147 126 | getcpu 309 168
+rt_sigaction 13 134 | rt_sigprocmask 14 135 | rt_sigreturn 15 139 | rt_sigpending 127 136
 rt_sigtimedwait 128 137 | rt_sigsuspend 130 133 | sigaltstack 131 132 | setitimer 38 103 | getitimer 36 102
 alarm 37 - | pause 34 - | futex 202 98 | set_robust_list 273 99 | set_tid_address 218 96 | rseq 334 293
 membarrier 324 283 | restart_syscall 219 128 | exit 60 93 | exit_group 231 94 | wait4 61 260 | waitid 247 95
-getrlimit 97 163 | sendto 44 206 | recvfrom 45 207
+getrlimit 97 163 | recvfrom 45 207
 """
 
-# Calls whose argument decides: name, numbers, index of the argument (its low 32 bits), the values that are allowed.
-_BY_ARGUMENT: tuple[tuple[str, int, int, int, tuple[int, ...]], ...] = (
-    ("fcntl", 72, 25, 1, (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)),  # dup, flags, locks, pipe size
+# Calls whose arguments decide: name, numbers, then for each half of an argument that counts (0 and 1 are the low and
+# the high 32 bits of the first) the values that are allowed.
+_Rule = tuple[str, int, int, dict[int, tuple[int, ...]]]
+_BY_ARGUMENT: tuple[_Rule, ...] = (
+    ("fcntl", 72, 25, {2: (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)}),  # dup, flags, locks, pipe size
     # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: what opening a text file asks, and no device's own
-    ("ioctl", 16, 29, 1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),
-    ("socketpair", 53, 199, 0, (1,)),  # AF_UNIX: asyncio wakes itself up through one
-    ("prctl", 157, 167, 0, (15, 16)),  # the name of a thread
-    ("prlimit64", 302, 261, 0, (0,)),  # its own limits; the hard ones cannot be raised
-    ("sched_getaffinity", 204, 123, 0, (0,)),  # about itself, not about others
-    ("getpgid", 121, 155, 0, (0,)),
+    ("ioctl", 16, 29, {2: (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)}),
+    # AF_UNIX streams, through which asyncio wakes itself up; a datagram could be sent to a socket outside
+    ("socketpair", 53, 199, {0: (1,), 2: (1, 0x801, 0x80001, 0x80801)}),
+    ("sendto", 44, 206, {8: (0,), 9: (0,)}),  # send(): no address
+    ("prctl", 157, 167, {0: (15, 16)}),  # the name of a thread
+    ("prlimit64", 302, 261, {0: (0,)}),  # its own limits; the hard ones cannot be raised
+    ("sched_getaffinity", 204, 123, {0: (0,)}),  # about itself, not about others
+    ("getpgid", 121, 155, {0: (0,)}),
 )
 # clone with the flags of pthread_create, of glibc and of musl, and no others: a thread, never a process
-_CLONE = ("clone", 56, 220, 0, (0x3D0F00, 0x7D0F00))
+_CLONE: _Rule = ("clone", 56, 220, {0: (0x3D0F00, 0x7D0F00)})
 _SIGNALS = (("kill", 62, 129), ("tgkill", 234, 131))  # to itself only: the first argument is its own id
 _ABSENT = (("clone3", 435, 435), ("openat2", 437, 437))  # ENOSYS: the C library then uses the older call
 
@@ -73,29 +77,31 @@ _ANY_PID = 0xFFFFFFFE  # no process has it
 
 @functools.cache
 def _template(machine: str, threads: bool) -> bytes:
-    column = 1 if machine == "x86_64" else 2
     code = [_load(4), _jump_equal(_ARCHITECTURE[machine], 1, 0), _return(KILL), _load(0)]
     if machine == "x86_64":
         code += [_jump_at_least(_X32, 0, 1), _return(KILL)]
     code += [_jump_at_least(_NEWEST + 1, 0, 1), _return(ERRNO | errno.ENOSYS)]
     for number in sorted(numbers(machine).values()):
         code += [_jump_equal(number, 0, 1), _return(ALLOW)]
-    for _, *both, index, values in (*_BY_ARGUMENT, *([_CLONE] if threads else [])):
-        code += _by_argument(both[column - 1], index, values)
-    for _, *both in _SIGNALS:
-        code += _by_argument(both[column - 1], 0, (_ANY_PID,))
-    for _, *both in _ABSENT:
-        code += [_jump_equal(both[column - 1], 0, 1), _return(ERRNO | errno.ENOSYS)]
+    for _, x86, arm, allowed in (*_BY_ARGUMENT, *([_CLONE] if threads else [])):
+        code += _by_argument(x86 if machine == "x86_64" else arm, allowed)
+    for _, x86, arm in _SIGNALS:
+        code += _by_argument(x86 if machine == "x86_64" else arm, {0: (_ANY_PID,)})
+    for _, x86, arm in _ABSENT:
+        code += [_jump_equal(x86 if machine == "x86_64" else arm, 0, 1), _return(ERRNO | errno.ENOSYS)]
     return b"".join([*code, _return(ERRNO | errno.EPERM)])
 
 
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
 
 
-def _by_argument(number: int, index: int, values: Iterable[int]) -> list[bytes]:
-    """Allow the call when the argument is one of the values, refuse it otherwise."""
-    tests = [part for value in values for part in (_jump_equal(value, 0, 1), _return(ALLOW))]
-    body = [_load(16 + 8 * index), *tests, _return(ERRNO | errno.EPERM)]
+def _by_argument(number: int, allowed: Mapping[int, Sequence[int]]) -> list[bytes]:
+    """Allow the call when every argument that counts has one of its values, refuse it otherwise."""
+    body = [_return(ALLOW)]
+    for half, values in reversed(list(allowed.items())):
+        # one that is equal jumps over the tests after it and the refusal
+        tests = [_jump_equal(value, len(values) - i, 0) for i, value in enumerate(values)]
+        body = [_load(16 + 4 * half), *tests, _return(ERRNO | errno.EPERM), *body]
     return [_jump_equal(number, 0, len(body)), *body]
 
 

@@ -113,7 +113,7 @@ def _run(source: str, names: dict[str, Any], want: str, name: str) -> tuple[byte
         return b"e", None
     except BaseException as error:  # anything a program can raise
         _explain(error)
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
             return b"m", None
         return b"d" if isinstance(error, OSError) and error.errno in _REFUSED else b"e", None
 

@@ -62,6 +62,8 @@ def main(argv: Sequence[str]) -> None:
     tier, kind, folders = argv[2], argv[3], json.loads(argv[4])
     step = "start"
     try:
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")  # when memory runs out, programs go first, not their caller
         alive = os.pidfd_open(parent)
         step = "namespaces"
         if tier == "T1":
