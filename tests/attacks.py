@@ -7,11 +7,9 @@ to do; the canaries tell the rest. ``python tests/attacks.py [T1|T2]`` runs all 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +23,7 @@ from pathlib import Path
 from llemma.sandbox import Limits, run, shut_down
 from llemma.sandbox.tiers import Tier, probe
 
+_USUAL = Limits(wall=20, cpu=20, memory=256)
 WALL = 0.5  # seconds for programs that never end by themselves
 
 
@@ -39,7 +38,7 @@ class Attack:
     code: str
     needs_namespaces: bool = False
     status: tuple[str, ...] = ()
-    limits: Limits = Limits(wall=20, cpu=20, memory=256)
+    limits: Limits = _USUAL
     after: str = ""
 
 
@@ -54,7 +53,8 @@ def syscall(x86, arm, *words):
     number = x86 if X86 else arm
     if number < 0:
         return -1
-    return libc.syscall(ctypes.c_long(number), *[w if isinstance(w, (bytes, type(None))) else ctypes.c_long(w) for w in words])
+    words = [ctypes.c_long(w) if isinstance(w, int) else w for w in words]
+    return libc.syscall(ctypes.c_long(number), *words)
 """
 
 _LONG = Limits(wall=WALL, cpu=20, memory=256)
@@ -139,7 +139,10 @@ ESCAPES = {
     "enter the caller's namespaces": """
 fd = syscall(434, 434, CALLER, 0)
 fd >= 0 and libc.setns(fd, 0x20000) == 0 and through()""",
-    "clone into a user namespace": "pid = syscall(56, 220, 0x10000011, 0, 0, 0, 0)\npid >= 0 and through()\npid or os._exit(0)",
+    "clone into a user namespace": """
+pid = syscall(56, 220, 0x10000011, 0, 0, 0, 0)
+pid >= 0 and through()
+pid or os._exit(0)""",
     "become root": "os.setuid(0)\nthrough()",
     "set groups": "os.setgroups([0])\nthrough()",
     "take capabilities": """
@@ -245,7 +248,10 @@ pid > 0 and through()""",
 fd = os.memfd_create('x')
 os.write(fd, open(sys.executable, 'rb').read())
 os.execve(fd, ['x', '-c', 'print("THROUGH")'], {})""",
-    "multiprocessing": "import multiprocessing\nmultiprocessing.get_context('fork').Process(target=through).start()\ntime.sleep(.2)",
+    "multiprocessing": """
+import multiprocessing
+multiprocessing.get_context('fork').Process(target=through).start()
+time.sleep(0.2)""",
     "pseudo-terminal": "import pty\npty.fork()\nthrough()",
     "pip": "import subprocess\nsubprocess.check_call([sys.executable, '-m', 'pip', '--version'])\nthrough()",
     "kill the caller": "os.kill(CALLER, 0)\nthrough()",
@@ -316,7 +322,9 @@ try:
 finally:
     total > 20 << 20 and through(total)"""),
     Attack(name="a sparse file", code="os.truncate(os.open('f', os.O_CREAT | os.O_RDWR), 1 << 40)\nthrough()"),
-    Attack(name="reserve the disk", code="os.posix_fallocate(os.open('f', os.O_CREAT | os.O_RDWR), 0, 1 << 30)\nthrough()"),
+    Attack(name="reserve the disk", code="""
+os.posix_fallocate(os.open('f', os.O_CREAT | os.O_RDWR), 0, 1 << 30)
+through()"""),
     Attack(name="many files", code="""
 for i in range(10_000): os.close(os.open(f'f{i}', os.O_CREAT))
 through()"""),
@@ -534,7 +542,10 @@ numpy.load(file, allow_pickle=True)""",
     "a sandbox in the sandbox": """
 from llemma.sandbox import run
 through(run('1', sandbox='unsafe-subprocess').tier)""",
-    "database": "import sqlite3\nsqlite3.connect(TARGET).execute('select 1')\nsqlite3.connect(FOLDER + '/db').execute('create table x (y)')\nthrough()",
+    "database": """
+import sqlite3
+sqlite3.connect(FOLDER + '/db').execute('create table x (y)')
+through()""",
     "archive with absolute names": """
 import io, tarfile
 data = io.BytesIO()
@@ -555,7 +566,8 @@ import mmap
 page = mmap.mmap(-1, 4096, prot=7)
 if X86:  # open(SECRET) by machine code: no Python in between
     path = ctypes.create_string_buffer(SECRET.encode())
-    page.write(b'\\x48\\xbf' + ctypes.addressof(path).to_bytes(8, 'little') + b'\\x31\\xf6\\x31\\xd2\\xb8\\x02\\x00\\x00\\x00\\x0f\\x05\\xc3')
+    page.write(b'\\x48\\xbf' + ctypes.addressof(path).to_bytes(8, 'little') + b'\\x31\\xf6\\x31\\xd2')
+    page.write(b'\\xb8\\x02\\x00\\x00\\x00\\x0f\\x05\\xc3')
     call = ctypes.CFUNCTYPE(ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
     fd = call()
     fd >= 0 and through(os.read(fd, 100))""",
@@ -651,7 +663,8 @@ def canaries() -> Iterator[Canaries]:
         os.environ[token_name] = token
         stack.callback(os.environ.pop, token_name)
         values: dict[str, object] = {
-            "SECRET": str(folder / name), "NAME": name, "TARGET": str(folder / "target"), "FOLDER": str(folder / "open"),
+            "SECRET": str(folder / name), "NAME": name,
+            "TARGET": str(folder / "target"), "FOLDER": str(folder / "open"),
             "TOKEN_NAME": token_name, "CALLER": os.getpid(), "VICTIM": victim.pid, "HOST": os.uname().nodename,
             "TCP": listeners[0].getsockname()[1], "UDP": listeners[1].getsockname()[1],
             "ABSTRACT": abstract, "UNIX": str(folder / "socket"),

@@ -69,7 +69,7 @@ def numbers(machine: str) -> dict[str, int]:
 
 def build(machine: str, pid: int, threads: bool) -> bytes:
     """The filter for a program whose process id, as itself sees it, is ``pid``: 8 bytes an instruction."""
-    return _template(machine, threads).replace(_jump_equal(_ANY_PID, 0, 1), _jump_equal(pid, 0, 1))
+    return _template(machine, threads).replace(_jump_equal(_ANY_PID, 1, 0), _jump_equal(pid, 1, 0))
 
 
 _ANY_PID = 0xFFFFFFFE  # no process has it

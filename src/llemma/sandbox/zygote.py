@@ -15,6 +15,7 @@ import gc
 import importlib
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -115,7 +116,6 @@ def _load(kind: str, folders: Sequence[str]) -> None:
     site.sethelper()
     for name in (*STDLIB, *KINDS[kind]):
         importlib.import_module(name)
-    importlib.import_module("random").seed(0)  # random numbers are the same in every run
     sys.set_int_max_str_digits(0)  # time and memory are limited; the number of digits need not be
     if KINDS[kind]:
         _warm_up()
@@ -126,6 +126,7 @@ def _load(kind: str, folders: Sequence[str]) -> None:
 def _warm_up() -> None:
     import numpy
     import sympy
+    import sympy.core.random
 
     x, y = sympy.symbols("x y")
     sympy.solve(x**2 - 5 * x + 6, x)
@@ -140,6 +141,7 @@ def _warm_up() -> None:
     numpy.linalg.solve(numpy.eye(2), numpy.ones(2))
     repr(numpy.arange(3.0))
     numpy.random.seed(0)
+    sympy.core.random.seed(0)
 
 
 def _desk(tier: str, folders: Sequence[str]) -> _Desk:
@@ -261,6 +263,7 @@ def _become_program(settings: dict[str, Any], handles: list[int], desk: _Desk) -
         os.write(report, b"R")
         os.close(report)
         gc.enable()
+        random.seed(0)  # the same numbers in every run; fork has just seeded it anew
     except OSError as error:
         os.write(report, b"E" + str(error).encode()[:200])
         os._exit(1)

@@ -1,0 +1,143 @@
+"""Many hostile and honest programs at once: who survives, what is left, whether honest results stay the same.
+
+``python tests/soak.py [runs=1000] [clients=64] [tier=auto]`` prints one JSON object. Best run as a user of its own:
+then every process and file of that user counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from attacks import ATTACKS, PRELUDE, Canaries, canaries
+from llemma.records import Execution
+from llemma.sandbox import Limits, run, shut_down
+
+HONEST = {
+    "arithmetic": "total = 0\nfor i in range(100):\n    total += i * i\ntotal",
+    "fractions": "from fractions import Fraction\nsum(Fraction(1, n) for n in range(1, 30))",
+    "big integer": "print(2**4000 % 10**50)\n3**2000",
+    "sets of words": "{w[::-1] for w in 'the quick brown fox jumps over the lazy dog'.split()}",
+    "random numbers": "import random\n[random.randint(1, 6) for _ in range(20)]",
+    "sympy solve": "from sympy import *\nx = symbols('x')\nprint(solve(x**3 - 6*x**2 + 11*x - 6, x))",
+    "sympy integral": "from sympy import *\nx = symbols('x')\nintegrate(x * exp(-x**2), (x, 0, oo))",
+    "sympy matrix": "from sympy import Matrix\nMatrix(4, 4, lambda i, j: i**j + 1).det()",
+    "sympy system": "from sympy import *\nx, y = symbols('x y')\nsolve([x + 2*y - 3, x**2 - y], [x, y])",
+    "numpy": "import numpy as np\nnp.linalg.inv(np.array([[2.0, 1.0], [1.0, 3.0]]))",
+    "numpy random": "import numpy as np\nnp.random.rand(5)",
+    "scipy": "from scipy.optimize import brentq\nimport math\nbrentq(lambda x: math.cos(x) - x, 0, 1)",
+    "scipy integral": "from scipy import integrate\nintegrate.quad(lambda x: x**2, 0, 3)",
+    "networkx": "import networkx as nx\nsorted(nx.shortest_path(nx.petersen_graph(), 0, 7))",
+    "scratch": "open('a.txt', 'w').write('x' * 1000)\nlen(open('a.txt').read())",
+    "an error": "print('before')\n{}['missing']",
+}  # fmt: skip
+
+
+def hostile(attack_limit: Limits) -> list[tuple[str, str, Limits]]:
+    """The attacks, with the endless ones cut shorter."""
+    rows = []
+    for attack in ATTACKS:
+        limits = attack.limits if attack.limits.wall > 1 else replace(attack.limits, wall=attack_limit.wall)
+        rows.append((attack.name, attack.code, limits))
+    return rows
+
+
+def seen(done: Execution) -> tuple[str, str | None, str]:
+    return done.stdout, done.value, done.status
+
+
+def soak(runs: int, clients: int, sandbox: str, aim: Canaries) -> dict[str, object]:
+    """Run them; honest programs first one after the other, then all kinds mixed with many clients."""
+    limits = Limits(wall=60, cpu=60)
+    alone = {name: seen(run(code, limits, sandbox=sandbox)) for name, code in HONEST.items()}
+    again = {name: seen(run(code, limits, sandbox=sandbox)) for name, code in HONEST.items()}
+    prelude = PRELUDE.format(canaries=aim.values)
+    attacks = hostile(Limits(wall=0.3))
+    dice = random.Random(runs)
+    jobs = [
+        dice.choice([("honest", name) for name in HONEST] + [("hostile", i) for i in range(16)]) for _ in range(runs)
+    ]
+    order = [dice.randrange(len(attacks)) for _ in range(runs)]
+    statuses: Counter[str] = Counter()
+    different: list[str] = []
+    through: list[str] = []
+
+    def one(number: int) -> None:
+        kind, name = jobs[number]
+        if kind == "honest":
+            got = seen(run(HONEST[str(name)], limits, sandbox=sandbox))
+            statuses[f"honest {got[2]}"] += 1
+            if got != alone[str(name)]:
+                different.append(f"{name}: {got} instead of {alone[str(name)]}"[:400])
+        else:
+            title, code, bounds = attacks[order[number]]
+            done = run(prelude + code, bounds, sandbox=sandbox)
+            statuses[f"hostile {done.status}"] += 1
+            if any(line.startswith("THROUGH") for line in done.stdout.splitlines()):
+                through.append(title)
+
+    before, begin = resident(), time.monotonic()
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(one, range(runs)))
+    return {
+        "runs": runs, "clients": clients, "seconds": round(time.monotonic() - begin, 1), "statuses": dict(statuses),
+        "different": different[:5] + [name for name in HONEST if alone[name] != again[name]],
+        "through": sorted(set(through)),
+        "harmed": aim.harmed(), "memory growth in MB": round((resident() - before) / 1e6, 2),
+    }  # fmt: skip
+
+
+def resident() -> int:
+    """Bytes of memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def processes(mark: int) -> list[int]:
+    """Processes that were forked off for this caller, or, when we are nobody, belong to us at all."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            ours = entry.stat().st_uid == os.getuid() == 65534
+        except OSError:
+            continue
+        if ours or (str(mark).encode() in words and any(b"llemma.sandbox" in word for word in words)):
+            found.append(int(entry.name))
+    return found
+
+
+def files() -> list[str]:
+    """Files of this user in the places for temporary files."""
+    found = []
+    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
+        for entry in os.scandir(folder) if os.path.isdir(folder) else ():
+            if entry.stat(follow_symlinks=False).st_uid == os.getuid():
+                found.append(entry.path)
+    return found
+
+
+def main(words: list[str]) -> int:
+    """Soak, shut down, count what is left."""
+    given = {"runs": "1000", "clients": "64", "tier": "auto"} | dict(word.split("=", 1) for word in words)
+    left_before = set(files())
+    processes_before = set(processes(os.getpid()))
+    with canaries() as aim:
+        report = soak(int(given["runs"]), int(given["clients"]), given["tier"], aim)
+    shut_down()
+    report["processes left"] = sorted(set(processes(os.getpid())) - processes_before)
+    report["files left"] = sorted(set(files()) - left_before) if os.getuid() else "not counted as root"
+    print(json.dumps(report, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
