@@ -91,8 +91,8 @@ WALLS = {
         "T1",
         "linux.seccomp = lambda program: None",
         ["clone", "clone3", "file in memory", "be traced", "IPv6", "netlink", "keep running when the parent dies",
-         "become dumpable", "pass a descriptor", "leave the session", "shared memory that stays", "semaphores that stay",
-         "watch files", "priority of others", "daemon", "fork at exit", "kill the group"],
+         "become dumpable", "pass a descriptor", "leave the session", "shared memory that stays",
+         "semaphores that stay", "watch files", "priority of others", "daemon", "fork at exit", "kill the group"],
     ),
     "Landlock": (
         "T2",

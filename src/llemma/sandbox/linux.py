@@ -11,6 +11,7 @@ import os
 import platform
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x00020000, 0x02000000, 0x04000000
 CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x10000000, 0x20000000, 0x40000000
@@ -111,6 +112,18 @@ def drop_capabilities() -> None:
     """Give up every capability, effective, permitted and inheritable."""
     header = struct.pack("Ii", 0x20080522, 0)
     _syscall("capset", header, bytes(24))
+
+
+def collapse_memory() -> None:
+    """Put this process's data into huge pages, where the kernel can (Linux 6.1): cheaper to fork."""
+    size, collapse = 2 << 20, 25  # MADV_COLLAPSE
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        words = line.split(maxsplit=5)
+        if not words[1].startswith("rw") or (len(words) == 6 and words[5] != "[heap]"):
+            continue
+        first, last = (int(word, 16) for word in words[0].split("-"))
+        for place in range(-(-first // size) * size, last - size + 1, size):
+            _libc.madvise(ctypes.c_void_p(place), ctypes.c_size_t(size), collapse)  # one that fails stays as it is
 
 
 def close_from(first: int) -> None:

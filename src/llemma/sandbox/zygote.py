@@ -121,6 +121,7 @@ def _load(kind: str, folders: Sequence[str]) -> None:
         _warm_up()
     gc.collect()
     gc.freeze()  # the children share these pages; a collection would copy them
+    linux.collapse_memory()  # a fork then copies a twentieth of the page tables
 
 
 def _warm_up() -> None:
