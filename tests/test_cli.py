@@ -390,3 +390,50 @@ def test_a_mistake_in_a_terminal_is_one_line(tmp_path):
     code, shown = in_terminal(tmp_path, "evl")
     assert code == 2
     assert shown == "llemma: unknown verb 'evl'; did you mean eval?; see llemma --help\r\n"
+
+
+# --- python ---------------------------------------------------------------------------------------------------
+
+
+def test_python_prints_output_and_value(llemma, tmp_path):
+    (tmp_path / "p.py").write_text("print('out')\n2**70")
+    done = llemma("python", "p.py")
+    assert (done.returncode, done.stdout) == (0, f"out\n{2**70}\n")
+    assert "ok in" in done.stderr and "tier T" in done.stderr
+
+
+def test_python_as_json_has_the_fields_of_the_contract(llemma, tmp_path):
+    (tmp_path / "p.py").write_text("import sys\nprint(input())\nprint('e', file=sys.stderr)\nanswer = [1, 2]")
+    (tmp_path / "in.txt").write_text("given")
+    done = llemma("python", "p.py", "stdin=in.txt", "memory=256", "--json")
+    row = json.loads(done.stdout)
+    assert list(row) == ["stdout", "value", "stderr", "status", "seconds", "tier"]
+    assert (row["stdout"], row["value"], row["stderr"], row["status"]) == ("given\n", "[1, 2]", "e\n", "ok")
+    assert row["seconds"] > 0 and row["tier"] in ("T1", "T2")
+
+
+def test_python_from_standard_input_tells_a_failure_by_its_exit_code(tmp_path):
+    command = [sys.executable, "-m", "llemma", "python", "-", "wall=0.5", "--json"]
+    for program, status, code in (("1 / 0", "error", 1), ("while True: pass", "timeout", 1), ("1", "ok", 0)):
+        done = subprocess.run(command, input=program, capture_output=True, text=True, timeout=100, check=False)
+        assert (json.loads(done.stdout)["status"], done.returncode) == (status, code), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing.py"], "nothing.py: no such file"),
+        (["p.py", "wall=0"], "wall=0.0: must lie above 0"),
+        (["p.py", "wal=1"], "did you mean wall?"),
+        (["p.py", "value=first"], "value=first: must be one of auto, last, answer, solution, none"),
+        (["p.py", "sandbox=T9"], "unknown sandbox 'T9'"),
+        (["latin.py"], "latin.py: not UTF-8 text"),
+        ([], "missing key program"),
+    ],
+)
+def test_python_mistakes_are_one_line(llemma, tmp_path, words, message):
+    (tmp_path / "p.py").write_text("1")
+    (tmp_path / "latin.py").write_bytes("x = 'é'".encode("latin-1"))
+    done = llemma("python", *words)
+    assert done.returncode == 2 and done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1 and message in done.stderr, done.stderr

@@ -57,6 +57,17 @@ def test_this_machine_is_ready():
     }
 
 
+def test_the_sandbox_is_named_with_its_tier(tmp_path):
+    from llemma.sandbox import tiers
+
+    best = tiers.best()
+    found = {check.name: check for check in doctor.examine(tmp_path)}
+    assert found["sandbox"].ok == bool(best.name) and f"tier {best.name}" in found["sandbox"].detail
+    assert [name for name in found if name.startswith("sandbox with")] == [
+        f"sandbox {'with' if tier == 'T1' else 'without'} namespaces ({tier})" for tier, _, _ in best.missing
+    ]
+
+
 def test_a_fault_has_a_remedy_and_what_works_has_none(tmp_path):
     every = {name: check for hidden in ([], [*EXTRA_OF, "scipy"]) for name, check in checks(tmp_path, hidden).items()}
     assert len(every) > 6

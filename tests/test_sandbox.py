@@ -654,3 +654,23 @@ def test_bubblewrap():
 def test_a_sandbox_that_does_not_answer_is_an_error_not_an_outcome(sandbox, message):
     with pytest.raises(SandboxError, match=message):
         run("1", sandbox=sandbox)
+
+
+# --- recorded transcripts -------------------------------------------------------------------------------------
+
+RECORDED = Path(os.environ.get("LLEMMA_DATA", "")) / "recorded" / "rho-math-1b-interpreter_math500_python.jsonl"
+
+
+@pytest.mark.skipif(
+    not (os.environ.get("LLEMMA_DATA") and RECORDED.is_file()),
+    reason="needs recorded transcripts: LLEMMA_DATA=FOLDER python -m pytest tests/test_sandbox.py, see docs/sandbox.md",
+)
+def test_recorded_programs_print_what_was_recorded(root):
+    """The first 60 of each file; ``python bench/transcripts.py`` runs all."""
+    done = subprocess.run(
+        [sys.executable, str(root / "bench" / "transcripts.py"), "limit=60", "wall=20", "--json"],
+        capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    report = json.loads(done.stdout)
+    assert report["programs"] >= 110 and report["same"] >= 0.95 * report["programs"]
+    assert not {"unexplained", "our limit"} & set(report["differences"])

@@ -10,7 +10,7 @@ import time
 import pytest
 
 HEAVY = {"torch", "transformers", "tokenizers", "safetensors", "pyarrow", "scipy", "sympy", "matplotlib", "jinja2"}
-VERBS = ("tour", "corpus", "train", "eval", "grade", "report", "list", "doctor")
+VERBS = ("tour", "corpus", "train", "eval", "grade", "python", "report", "list", "doctor")
 LIMIT = 0.3  # seconds, of the whole process
 
 IMPORT = [sys.executable, "-c", "import llemma"]

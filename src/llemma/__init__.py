@@ -35,6 +35,7 @@ _HOME = {
     "LlemmaError": "errors",
     "MissingDependency": "errors",
     "RunError": "errors",
+    "SandboxError": "errors",
     "Backend": "backends",
     "Request": "backends",
     "open_backend": "backends",

@@ -294,6 +294,28 @@ def _grade(call: Call) -> int:
     return 0
 
 
+def _python(call: Call) -> int:
+    from llemma.errors import DataError
+    from llemma.sandbox import run
+
+    settings = call.settings
+    try:
+        code = sys.stdin.read() if settings.program == "-" else Path(settings.program).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8 text: {error.reason}", where=settings.program) from error
+    given = settings.stdin.read_text(encoding="utf-8") if settings.stdin else ""
+    done = run(code, settings.limits, value=settings.value, stdin=given, sandbox=settings.sandbox)
+    if call.json:
+        _print_json(done)
+        return int(done.status != "ok")
+    print(done.stdout, end="")
+    print(done.stderr, end="", file=sys.stderr)
+    if done.value is not None:
+        print(done.value)
+    print(f"{done.status} in {done.seconds:.3f} s, tier {done.tier}", file=sys.stderr)
+    return int(done.status != "ok")
+
+
 def _report(call: Call) -> int:
     from llemma.plugins import import_module
 
@@ -361,6 +383,10 @@ VERBS = {
         summary="judge answers against references: JSON lines in, JSON lines out",
         words="FILE.jsonl", settings="grade.rows:GradeConfig", run=_grade, field="file",
         interrupted="run the same command again",
+    ),
+    "python": Verb(
+        summary="run a Python program in the sandbox; prints what it printed, then its value",
+        words="FILE|-", settings="sandbox.limits:PythonConfig", run=_python, field="program",
     ),
     "report": Verb(
         summary="one self-contained HTML file about runs",

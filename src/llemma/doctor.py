@@ -1,6 +1,6 @@
 """What works on this machine, and for what does not, the cause and the remedy.
 
-Looks only; changes and installs nothing. Provers and the sandbox's tier are reported when those parts exist.
+Looks only; changes and installs nothing. Provers are reported when that part exists.
 """
 
 from __future__ import annotations
@@ -42,7 +42,16 @@ class Check:
 
 def examine(folder: Path = Path()) -> list[Check]:
     """All checks, in the order to read them; ``folder`` is where runs would be written."""
-    return [_python(), _machine(), *_packages(), *_torch(), _mathematical_packages(), _disk(folder), _data()]
+    return [
+        _python(),
+        _machine(),
+        *_packages(),
+        *_torch(),
+        *_sandbox(),
+        _mathematical_packages(),
+        _disk(folder),
+        _data(),
+    ]
 
 
 def _python() -> Check:
@@ -97,6 +106,21 @@ def _torch() -> list[Check]:
             remedy="" if fast else "a CPU with AVX512-BF16 or AMX",
         ),
     ]  # fmt: skip
+
+
+def _sandbox() -> list[Check]:
+    from llemma.sandbox import tiers
+
+    best = tiers.best()
+    names = {"T1": "sandbox with namespaces", "T2": "sandbox without namespaces"}
+    worse = [
+        Check(name=f"{names[name]} ({name})", ok=False, detail=cause, remedy=remedy, needed=False)
+        for name, cause, remedy in best.missing
+    ]
+    ok = bool(best.name)
+    detail = f"tier {best.name}: {best.detail}; attacked before saying so" if ok else best.detail
+    remedy = "" if ok else "what the next lines say, or sandbox=docker:IMAGE"
+    return [Check(name="sandbox", ok=ok, detail=detail, remedy=remedy, needed=False), *worse]
 
 
 def _mathematical_packages() -> Check:

@@ -1,9 +1,10 @@
-"""What a program may use: time, memory, threads, files, output."""
+"""What a program may use (time, memory, threads, files, output), and the settings of ``llemma python``."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Literal
 
 from llemma.config import setting
@@ -38,3 +39,29 @@ class Limits:
 
 
 STANDARD = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonConfig:
+    """Settings of ``llemma python``; the limits are those of ``Limits``."""
+
+    program: str = setting(help="file with the program, - for standard input")
+    value: Value = setting("auto", "what is reported as the value: the last expression, answer, solution(), or nothing")
+    stdin: Path | None = setting(None, "file the program reads as its standard input; none: empty")
+    sandbox: str = setting("auto", "auto, T1, T2, bubblewrap, docker:IMAGE, fusion:URL or unsafe-subprocess")
+    wall: float = setting(STANDARD.wall, "seconds from start to end")
+    cpu: float = setting(STANDARD.cpu, "seconds of processor time, rounded up")
+    memory: int = setting(STANDARD.memory, "megabytes")
+    threads: int = setting(STANDARD.threads, "threads (tier T2: one)")
+    file: int = setting(STANDARD.file, "megabytes of one file")
+    files: int = setting(STANDARD.files, "open files")
+    scratch: int = setting(STANDARD.scratch, "megabytes of all files in the scratch folder (tier T2: no such folder)")
+    output: int = setting(STANDARD.output, "kilobytes kept of each of stdout and stderr, first and last half")
+
+    def __post_init__(self) -> None:
+        _ = self.limits  # made once, so that what is wrong with them is said before anything runs
+
+    @property
+    def limits(self) -> Limits:
+        """The limits among the settings."""
+        return Limits(**{f.name: getattr(self, f.name) for f in fields(Limits)})

@@ -6,6 +6,7 @@ program is run unless the caller names something else. Found once per process: s
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -146,9 +147,10 @@ def folders() -> tuple[str, ...]:
     """The folders of installed packages that programs may import from."""
     found = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     for name in _LIBRARIES:
-        spec = find_spec(name)
-        if spec is not None and spec.origin is not None:
-            found.append(str(Path(spec.origin).parents[1]))
+        with contextlib.suppress(ImportError):
+            spec = find_spec(name)
+            if spec is not None and spec.origin is not None:
+                found.append(str(Path(spec.origin).parents[1]))
     return tuple(dict.fromkeys(path for path in found if os.path.isdir(path)))
 
 
