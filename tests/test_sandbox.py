@@ -348,6 +348,21 @@ def test_many_sessions_at_once_do_not_share_anything():
         session.close()
 
 
+@every_tier
+def test_sessions_that_are_dropped_at_any_moment_disturb_nobody(tier):
+    """The end of a program and its caller's hanging up may come to the zygote at the same time."""
+
+    def open_and_close(number: int) -> str | None:
+        with Session(sandbox=tier, kind="plain") as session:
+            if number % 3 == 0:
+                session.run("import os\nos._exit(0)")
+            return session.run(f"{number} + 1").value if number % 2 else None
+
+    with ThreadPoolExecutor(16) as pool:
+        got = list(pool.map(open_and_close, range(300)))
+    assert got == [str(n + 1) if n % 2 else None for n in range(300)]
+
+
 def test_outputs_of_blocks_are_kept_apart():
     with Session() as session:
         assert [session.run(f"print({n} * 'x')").stdout for n in range(5)] == ["x" * n + "\n" for n in range(5)]

@@ -387,6 +387,7 @@ VERBS = {
     "python": Verb(
         summary="run a Python program in the sandbox; prints what it printed, then its value",
         words="FILE|-", settings="sandbox.limits:PythonConfig", run=_python, field="program",
+        interrupted="run the same command again",
     ),
     "report": Verb(
         summary="one self-contained HTML file about runs",

@@ -135,13 +135,13 @@ class Kept:
         self.head, self.tail = bytearray(), bytearray()
         self.total = 0
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | memoryview) -> None:
         """The next bytes of the stream."""
         self.total += len(data)
         room = self._half - len(self.head)
         self.head += data[:room]
         self.tail += data[max(room, 0) :]
-        if len(self.tail) > 8 * self._half:
+        if len(self.tail) > 2 * self._half:
             del self.tail[: -self._half]
 
     def text(self) -> str:
@@ -336,7 +336,7 @@ class Running:
         except BlockingIOError:
             return True
         watch.claim += data
-        return bool(data) and len(watch.claim) <= HEADER.size + 4 * LONGEST_VALUE  # a longer one is never read
+        return bool(data) and not watch.senseless
 
     def _drain(self, watch: _Watch) -> None:
         """What is still in the pipes."""
@@ -400,13 +400,19 @@ class _Watch:
         """Whether a whole record has arrived."""
         return len(self.claim) >= HEADER.size and len(self.claim) >= HEADER.size + HEADER.unpack_from(self.claim)[2]
 
+    @property
+    def senseless(self) -> bool:
+        """Whether what has arrived is the beginning of no record, so that the rest need not be read."""
+        if len(self.claim) < HEADER.size:
+            return False
+        letter, _, size = HEADER.unpack_from(self.claim)
+        return letter not in LETTERS or size > 4 * LONGEST_VALUE
+
     def read_claim(self) -> tuple[ExecutionStatus, str | None] | None:
         """Status and value as the program claims them; None when it claims nothing that can be read."""
-        if not self.answered:
+        if not self.answered or self.senseless:
             return None
         letter, has_value, size = HEADER.unpack_from(self.claim)
-        if letter not in LETTERS or size > 4 * LONGEST_VALUE:
-            return None
         text = bytes(self.claim[HEADER.size : HEADER.size + size]).decode("utf-8", "replace")
         return LETTERS[letter], text if has_value else None
 
@@ -414,11 +420,21 @@ class _Watch:
 def take(handle: int, kept: Kept) -> int:
     """Read once; the bytes read, 0 at the end, -1 when there is nothing yet."""
     try:
-        data = os.read(handle, 1 << 16)
+        buffer = _BUFFERS.pop()
+    except IndexError:
+        buffer = bytearray(1 << 16)
+    try:
+        count = os.readv(handle, [buffer])
     except BlockingIOError:
         return -1
-    kept.add(data)
-    return len(data)
+    else:
+        kept.add(memoryview(buffer)[:count])
+        return count
+    finally:
+        _BUFFERS.append(buffer)
+
+
+_BUFFERS: list[bytearray] = []  # used again: bytes of their own in every thread would leave holes in its memory
 
 
 def _bounds(limits: Limits, blocks: int) -> dict[str, int]:

@@ -185,20 +185,22 @@ def _serve(control: socket.socket, alive: int, desk: _Desk) -> str:
     desk.poll.register(control.fileno(), select.POLLIN)
     desk.poll.register(alive, select.POLLIN)
     while True:
-        for handle, _ in desk.poll.poll():
-            if handle == alive:
-                os._exit(0)  # the children go with us: PDEATHSIG, and in T1 the namespace
-            if handle == control.fileno():
-                message, handles, _, _ = socket.recv_fds(control, 1 << 12, _DESCRIPTORS)
-                if not message:
-                    os._exit(0)
-                want = _start(json.loads(message), handles, desk)
-                if want is not None:
-                    return want
-            elif handle in desk.running:
-                _end(handle, desk)
-            else:
-                _abandon(handle, desk)
+        ready = {handle for handle, _ in desk.poll.poll()}
+        if alive in ready:
+            os._exit(0)  # the children go with us: PDEATHSIG, and in T1 the namespace
+        # Ends first: what has ended cannot be abandoned any more. Requests last: they may get the numbers of
+        # descriptors that were closed just now.
+        for handle in ready & desk.running.keys():
+            _end(handle, desk)
+        for report in ready & {report for _, report in desk.running.values()}:
+            _abandon(report, desk)
+        if control.fileno() in ready:
+            message, handles, _, _ = socket.recv_fds(control, 1 << 12, _DESCRIPTORS)
+            if not message:
+                os._exit(0)
+            want = _start(json.loads(message), handles, desk)
+            if want is not None:
+                return want
 
 
 def _start(settings: dict[str, Any], handles: list[int], desk: _Desk) -> str | None:
