@@ -83,16 +83,23 @@ def soak(runs: int, clients: int, sandbox: str, aim: Canaries) -> dict[str, obje
             if any(line.startswith("THROUGH") for line in done.stdout.splitlines()):
                 through.append(title)
 
+    numbers = iter(range(runs))  # a future per run would be most of the memory that is measured
+    marks: list[int] = []
+
+    def client(_: int) -> None:
+        for number in numbers:
+            if number == runs // 10:  # the threads have their stacks now, and the zygotes are up
+                marks.append(resident())
+            one(number)
+
     begin = time.monotonic()
     with ThreadPoolExecutor(clients) as pool:
-        list(pool.map(one, range(runs // 10)))  # the threads have their stacks now, and the zygotes are up
-        before = resident()
-        list(pool.map(one, range(runs // 10, runs)))
+        list(pool.map(client, range(clients)))
     return {
         "runs": runs, "clients": clients, "seconds": round(time.monotonic() - begin, 1), "statuses": dict(statuses),
         "different": different[:5] + [name for name in HONEST if alone[name] != again[name]],
         "through": sorted(set(through)),
-        "harmed": aim.harmed(), "memory growth after the first tenth, in MB": round((resident() - before) / 1e6, 2),
+        "harmed": aim.harmed(), "memory growth after the first tenth, in MB": round((resident() - marks[0]) / 1e6, 2),
     }  # fmt: skip
 
 
