@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.server
 import json
 import multiprocessing
 import os
@@ -18,19 +19,14 @@ import pytest
 
 from llemma import sandbox
 from llemma.errors import ConfigError, SandboxError
-from llemma.sandbox import Limits, Session, run, tiers
+from llemma.sandbox import Limits, Session, monitor, run, tiers
 from llemma.sandbox.pool import kind_of
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
-
 TIER = tiers.best()
+pytestmark = pytest.mark.skipif(not TIER.name, reason=f"no sandbox here: {TIER.missing}")
 available = [name for name in tiers.TIERS if isinstance(tiers.probe(name), tiers.Tier)]
 every_tier = pytest.mark.parametrize("tier", available)
 SHORT = Limits(wall=0.5)
-
-
-def test_this_machine_has_a_sandbox():
-    assert TIER.name in tiers.TIERS, TIER.missing
 
 
 # --- values ---------------------------------------------------------------------------------------------------
@@ -170,6 +166,19 @@ def test_the_libraries_are_there(tier):
     done = run(code, sandbox=tier)
     assert done.stdout == "[2, 3] 11\n1.414214 3\n3.14159265358979323846264338328\n", done
     assert done.tier == tier
+
+
+@every_tier
+def test_a_library_that_is_not_installed_is_the_programs_error(tier):
+    zygote = monitor.Zygote(tier, "heavy", ())
+    try:
+        with monitor.Running(zygote, Limits(), "auto") as running:
+            done = running.run("import scipy", last=True)
+        with monitor.Running(zygote, Limits(), "auto") as running:
+            assert running.run("import math\nmath.gcd(12, 18)", last=True).value == "6"
+    finally:
+        zygote.close()
+    assert done.status == "error" and "No module named 'scipy'" in done.stderr
 
 
 @every_tier
@@ -660,6 +669,41 @@ def test_bubblewrap():
         pytest.skip("bubblewrap is installed but may not make namespaces here")
     check_cold("bubblewrap", "T3:bubblewrap")
     assert "FileNotFoundError" in run("open('/etc/passwd')", sandbox="bubblewrap").stderr
+
+
+class Fusion(http.server.BaseHTTPRequestHandler):
+    """Answers as SandboxFusion's ``/run_code`` does without isolation (bytedance/SandboxFusion, sandbox_api.py)."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert self.path == "/run_code" and asked["language"] == "python" and asked["memory_limit_MB"] > 0
+        result: dict[str, object] = {"status": "Finished", "execution_time": 0.1, "return_code": 0}
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", asked["code"]], capture_output=True, text=True, timeout=asked["run_timeout"],
+                check=False,
+            )  # fmt: skip
+            result |= {"return_code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+        except subprocess.TimeoutExpired:
+            result |= {"status": "TimeLimitExceeded", "return_code": None, "stdout": "", "stderr": ""}
+        status = "Success" if result["return_code"] == 0 else "Failed"
+        body = json.dumps({"status": status, "message": "", "compile_result": None, "run_result": result}).encode()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.mark.slow
+def test_a_sandbox_fusion_server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Fusion) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            check_cold(f"fusion:http://127.0.0.1:{server.server_port}/", "T3:fusion")
+        finally:
+            server.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,8 @@ def confine(walls: Walls, bounds: Bounds, zygote: int) -> None:
     _limit(walls, bounds)
     linux.drop_capabilities()
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-    linux.prctl(linux.PR_SET_PDEATHSIG, 9)  # again: a change of user has reset it
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)  # again, as the next line: a change of user has reset both
+    linux.prctl(linux.PR_SET_PDEATHSIG, 9)
     if _is_dead(zygote):
         raise OSError(3, "the zygote is gone")
     linux.landlock(_rules(walls), walls.abi)

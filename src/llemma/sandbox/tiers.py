@@ -120,8 +120,6 @@ def _attack(zygote: Zygote, tier: str) -> list[str]:
 
 
 def _remedy(error: ZygoteError) -> str:
-    if error.step == "libraries":
-        return "pip install numpy sympy"
     if "Landlock" in error.reason:
         return "a kernel from 5.13 on with Landlock switched on (boot with lsm=landlock,...)"
     if _read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":

@@ -76,9 +76,6 @@ def main(argv: Sequence[str]) -> None:
     except OSError as error:
         _say(control, {"error": f"{error.strerror or error}", "errno": error.errno, "step": step})
         return
-    except ImportError as error:
-        _say(control, {"error": str(error), "errno": 0, "step": step})
-        return
     _say(control, {"ok": True, "abi": desk.walls.abi})
     want = _serve(control, alive, desk)
     control.detach()  # its number belongs to the program now
@@ -114,10 +111,13 @@ def _load(kind: str, folders: Sequence[str]) -> None:
 
     site.setquit()
     site.sethelper()
-    for name in (*STDLIB, *KINDS[kind]):
+    for name in STDLIB:
         importlib.import_module(name)
+    for name in KINDS[kind]:
+        with contextlib.suppress(ImportError):  # not installed: the program that wants it is told so
+            importlib.import_module(name)
     sys.set_int_max_str_digits(0)  # time and memory are limited; the number of digits need not be
-    if KINDS[kind]:
+    if {"numpy", "sympy"} <= sys.modules.keys():
         _warm_up()
     gc.collect()
     gc.freeze()  # the children share these pages; a collection would copy them
