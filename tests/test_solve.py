@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from llemma import Completion, Request, Sampling, grade
 from llemma.backends import Backend
 from llemma.evaluate import solve as module
 from llemma.evaluate.solve import Notebook, OneProgram, run_as_main, run_as_paper, shorten, shown, solve
+from llemma.grade.paper import GSM8K_PYTHON, MATH_PYTHON, grade_paper, gsm8k_program, math_program
 from llemma.records import Execution
 from llemma.sandbox import Limits, tiers
 
@@ -27,28 +27,7 @@ pytestmark = [
 LIMITS = Limits(wall=30, cpu=30)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PaperRules:
-    """The rules of the paper's scorers (wellecks/lm-evaluation-harness at bec2172)."""
-
-    before: str
-    indent: str
-    after: str
-    seconds: float | None
-    visible: tuple[str, ...]
-
-    def wrap(self, program: str) -> str:
-        return self.before + textwrap.indent(program, self.indent) + self.after
-
-
-MATH = PaperRules(
-    before="try:\n", indent=" ", after="\nexcept:\n  pass", seconds=1.0,
-    visible=("json", "textwrap", "copy", "isclose", "isfinite", "sympy", "partial", "code", "tqdm", "wrap_code"),
-)  # fmt: skip
-GSM = PaperRules(
-    before="", indent="", after="\nprint(solution())", seconds=None,
-    visible=("argparse", "logging", "json", "tqdm", "redirect_stdout", "StringIO", "parse_float"),
-)  # fmt: skip
+MATH, GSM = replace(MATH_PYTHON, seconds=1.0), GSM8K_PYTHON
 
 
 # --- one program, as the paper ran it -------------------------------------------------------------------------
@@ -70,12 +49,15 @@ GSM = PaperRules(
         ("def f(n):\n    return 1 if n < 2 else n * f(n - 1)\nanswer = f(3)", None),  # nor itself
         ("def f(n):\n    import math\n    return math.factorial(n)\nanswer = f(3)", "6"),
         ("k = 2\nanswer = sum(k * i for i in range(3))", None),  # nor does a generator see k
-        ("def f():\n    return isclose(0.1 + 0.2, 0.3)\nanswer = f()", "True"),
+        ("def f():\n    return isclose(0.1 + 0.2, 0.3)\nanswer = f()", "1"),
         ("answer = (", None),
         ("answer = 'text'", "'text'"),
         ("answer = 7\nwhile True:\n    pass", "7"),  # so is the time limit
         ("answer = 1\ndef answer():\n    return 2\nanswer = answer()", "2"),
         ("print('noise')\nanswer = 8", "8"),
+        ("from fractions import Fraction\nanswer = Fraction(5, 2)", "2"),  # cast to an integer, as by the scorer
+        ("import numpy as np\nanswer = np.float64(2.5)", "2"),
+        ("import numpy as np\nanswer = np.array([1, 2])", "array([1, 2])"),
         ("", None),
     ],
 )
@@ -214,6 +196,55 @@ def test_paper_rules_hand_the_grader_what_the_scorer_read():
     pal = Script({"a": ["def solution():\n    return 5 / 2"]})
     (three,) = ask(pal, ["a"], OneProgram(extract=str.strip, wanted="solution", rules=GSM, limits=LIMITS))
     assert three.text == "2.5"
+
+
+SYMPY = """# Solve it
+x = symbols('x')
+answer = {answer}
+```
+The imports required for this program are
+```
+from sympy import symbols, Rational, sqrt
+```
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "paper", "strict"),
+    [
+        ("4", "4", "correct", "correct"),
+        ("Rational(1, 2)", "\\frac{1}{2}", "correct", "correct"),
+        ("0.3", "\\frac{1}{2}", "correct", "wrong"),  # both are cut to 0
+        ("x**2 + 2*x", "2x + x^2", "correct", "correct"),
+        ("[4]", "4", "wrong", "correct"),  # a list is never right
+        ("sqrt(2)", "\\sqrt{3}", "correct", "wrong"),  # both are cut to 1
+        ("5", "6", "wrong", "wrong"),
+    ],
+)
+def test_math_with_python_from_completion_to_verdict(answer, reference, paper, strict):
+    model = Script({"Problem": [SYMPY.format(answer=answer)]})
+    (old,) = ask(model, ["Problem"], OneProgram(extract=math_program, rules=MATH, limits=LIMITS))
+    assert grade_paper(old.text, reference, "math_python").verdict == paper, old
+    (new,) = ask(model, ["Problem"], OneProgram(extract=math_program, limits=LIMITS))
+    assert grade(new.text, reference).verdict == strict, new
+
+
+@pytest.mark.parametrize(
+    ("body", "paper", "strict"),
+    [
+        ("    return 20 - 2", "correct", "correct"),
+        ("    return 18.0", "correct", "correct"),
+        ("    return math.floor(18.4)", "unparsable", "correct"),  # the scorer's solution() does not see the import
+        ("    print('working')\n    return 18", "unparsable", "correct"),
+        ("    return 17", "wrong", "wrong"),
+    ],
+)
+def test_gsm8k_with_python_from_completion_to_verdict(body, paper, strict):
+    model = Script({"Q": [f"import math\ndef solution():\n{body}\n"]})
+    (old,) = ask(model, ["Q"], OneProgram(extract=gsm8k_program, wanted="solution", rules=GSM, limits=LIMITS))
+    assert grade_paper(old.text, "18", "gsm8k_python").verdict == paper, old
+    (new,) = ask(model, ["Q"], OneProgram(extract=gsm8k_program, wanted="solution", limits=LIMITS))
+    assert grade(new.text, "18").verdict == strict, new
 
 
 def test_what_is_wanted_is_checked():

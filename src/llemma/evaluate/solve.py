@@ -14,9 +14,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from llemma.backends import Backend, Request
+from llemma.grade.paper import ProgramRules
 from llemma.records import Completion, Execution, Sampling, Step, Transcript
 from llemma.run import cores
 from llemma.sandbox import Limits, Session, run
@@ -26,37 +26,20 @@ PAPER_SECONDS = 5.0  # of a program in the paper's scorer
 OPEN_SESSIONS = 64  # processes and descriptors of idle notebooks; one that is closed runs its blocks again
 
 
-class Rules(Protocol):
-    """How the paper's scorer ran a program, as data; ``llemma.grade.paper`` has those of both of its tasks."""
-
-    @property
-    def seconds(self) -> float | None:
-        """The time limit, raised as TimeoutError inside the program; None: there was none."""
-        ...
-
-    @property
-    def visible(self) -> tuple[str, ...]:
-        """The names of the scorer's module, which a program sees."""
-        ...
-
-    def wrap(self, program: str) -> str:
-        """The text that was executed."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneProgram:
     """A completion is, or holds, one program; its result is the answer.
 
     ``extract`` takes the program out of a completion, None when there is none. ``wanted`` is ``answer`` (the variable)
-    or ``solution`` (what the function returns). With ``rules`` the program is run as the paper's scorer ran it, and the
-    transcript's text is what that scorer read: the printed form of ``answer``, or all that was printed. Without, the
-    program is run as ``__main__``, must come to its end, and the text states its result as ``The answer is $LaTeX$.``
+    or ``solution`` (what the function returns). With ``rules`` (``llemma.grade.paper`` has those of both tasks) the
+    program is run as the paper's scorer ran it, and the transcript's text is what that scorer read: the printed form of
+    ``answer``, or all that was printed. Without, the program is run as ``__main__``, must come to its end, and the text
+    states its result as ``The answer is $LaTeX$.``
     """
 
     extract: Callable[[str], str | None]
     wanted: str = "answer"
-    rules: Rules | None = None
+    rules: ProgramRules | None = None
     limits: Limits = Limits(wall=PAPER_SECONDS, cpu=PAPER_SECONDS)  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
@@ -212,8 +195,12 @@ answer = execute()
 def printed(value):
     import sys
     sympy = sys.modules.get("sympy")
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
-        value = value.item()
+    if sympy and isinstance(value, sympy.Basic) or type(value).__module__ == "builtins":
+        pass
+    else:  # the scorer casts it to a number if it can, and only that can be handed on
+        for cast in (int, float):
+            try: return repr(cast(value))
+            except (TypeError, ValueError, AttributeError, OverflowError): continue
     return sympy.srepr(value) if sympy and isinstance(value, sympy.Basic) else repr(value)
 printed(answer)
 """
@@ -229,7 +216,7 @@ print(text, end="")
 """
 
 
-def run_as_paper(program: str, rules: Rules, *, wanted: str, limits: Limits, sandbox: str = "auto") -> Execution:
+def run_as_paper(program: str, rules: ProgramRules, *, wanted: str, limits: Limits, sandbox: str = "auto") -> Execution:
     """Run a program as the paper's scorer did, its scoping and its swallowed errors included.
 
     For ``answer`` the value is the printed form of the variable (``srepr`` of a sympy object); for ``solution`` stdout
