@@ -14,7 +14,17 @@ import pytest
 from llemma import Completion, Request, Sampling, grade
 from llemma.backends import Backend
 from llemma.evaluate import solve as module
-from llemma.evaluate.solve import Notebook, OneProgram, run_as_main, run_as_paper, shorten, shown, solve
+from llemma.evaluate.solve import (
+    Notebook,
+    OneProgram,
+    paper_part,
+    run_as_main,
+    run_as_paper,
+    shorten,
+    shown,
+    solve,
+    strict_part,
+)
 from llemma.grade.paper import GSM8K_PYTHON, MATH_PYTHON, grade_paper, gsm8k_program, math_program
 from llemma.records import Execution
 from llemma.sandbox import Limits, tiers
@@ -192,10 +202,30 @@ def test_a_completion_with_a_program_becomes_its_answer():
 def test_paper_rules_hand_the_grader_what_the_scorer_read():
     model = Script({"a": ["answer = sympy.Rational(1, 2)\n```"], "b": ["answer = q\n```"]})
     one, two = ask(model, ["a", "b"], OneProgram(extract=first_block, rules=MATH, limits=LIMITS))
-    assert (one.text, two.text) == ("Rational(1, 2)", "None")
+    assert (paper_part(one.text), paper_part(two.text)) == ("Rational(1, 2)", "None")
+    assert strict_part(one.text) == ""  # as Python runs it, sympy was not imported
     pal = Script({"a": ["def solution():\n    return 5 / 2"]})
     (three,) = ask(pal, ["a"], OneProgram(extract=str.strip, wanted="solution", rules=GSM, limits=LIMITS))
-    assert three.text == "2.5"
+    assert (paper_part(three.text), strict_part(three.text)) == ("2.5", "The answer is $2.5$.")
+
+
+def test_a_recorded_program_is_run_again():
+    how = OneProgram(extract=first_block, rules=MATH, limits=LIMITS)
+    (made,) = ask(Script({"a": ["answer = 6 * 7\n```"]}), ["a"], how)
+
+    @dataclass
+    class Recorded:
+        text: str = made.text
+        steps: tuple = made.steps
+        finish: str = "eos"
+        tokens: int = 3
+
+    class Recording(Script):
+        def complete(self, requests, sampling):
+            return [Recorded() for _ in requests]
+
+    (again,) = ask(Recording({}), ["a"], how)
+    assert (again.text, again.steps) == (made.text, made.steps)
 
 
 SYMPY = """# Solve it
@@ -223,10 +253,9 @@ from sympy import symbols, Rational, sqrt
 )
 def test_math_with_python_from_completion_to_verdict(answer, reference, paper, strict):
     model = Script({"Problem": [SYMPY.format(answer=answer)]})
-    (old,) = ask(model, ["Problem"], OneProgram(extract=math_program, rules=MATH, limits=LIMITS))
-    assert grade_paper(old.text, reference, "math_python").verdict == paper, old
-    (new,) = ask(model, ["Problem"], OneProgram(extract=math_program, limits=LIMITS))
-    assert grade(new.text, reference).verdict == strict, new
+    (got,) = ask(model, ["Problem"], OneProgram(extract=math_program, rules=MATH, limits=LIMITS))
+    assert grade_paper(paper_part(got.text), reference, "math_python").verdict == paper, got
+    assert grade(strict_part(got.text), reference).verdict == strict, got
 
 
 @pytest.mark.parametrize(
@@ -241,10 +270,9 @@ def test_math_with_python_from_completion_to_verdict(answer, reference, paper, s
 )
 def test_gsm8k_with_python_from_completion_to_verdict(body, paper, strict):
     model = Script({"Q": [f"import math\ndef solution():\n{body}\n"]})
-    (old,) = ask(model, ["Q"], OneProgram(extract=gsm8k_program, wanted="solution", rules=GSM, limits=LIMITS))
-    assert grade_paper(old.text, "18", "gsm8k_python").verdict == paper, old
-    (new,) = ask(model, ["Q"], OneProgram(extract=gsm8k_program, wanted="solution", limits=LIMITS))
-    assert grade(new.text, "18").verdict == strict, new
+    (got,) = ask(model, ["Q"], OneProgram(extract=gsm8k_program, wanted="solution", rules=GSM, limits=LIMITS))
+    assert grade_paper(paper_part(got.text), "18", "gsm8k_python").verdict == paper, got
+    assert grade(strict_part(got.text), "18").verdict == strict, got
 
 
 def test_what_is_wanted_is_checked():
@@ -350,6 +378,36 @@ def test_shortening_and_showing():
     assert shorten("abcdef", 6) == "abcdef" and shorten("abcdefg", 6) == "abc...efg"
     done = Execution(stdout=" 1\n", value="2", stderr="", status="ok", seconds=0, tier="T1")
     assert shown(done) == "1"
+
+
+def test_with_a_real_engine(tmp_path):
+    """A model with random weights writes no program; every sample is an outcome all the same."""
+    from llemma import open_backend
+    from llemma.models.checkpoint import save_model
+    from llemma.models.llama import Llama, LlamaConfig, initialise
+    from llemma.tokens.tokenizer import train_tokenizer
+
+    tokenizer = train_tokenizer(["```python\nanswer = 1 + 1\n```\n"] * 20, 280)
+    model = Llama(
+        LlamaConfig(
+            vocab_size=tokenizer.vocab_size,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            max_position_embeddings=128,
+        )
+    )
+    initialise(model, 0)
+    save_model(model, tmp_path, end_id=tokenizer.end_id)
+    tokenizer.save(tmp_path)
+    backend = open_backend(f"hf:{tmp_path}")
+    requests = [Request(prompt="Problem:", seed=seed) for seed in range(4)]
+    for how in (OneProgram(extract=math_program, rules=MATH), Notebook()):
+        got = solve(backend, requests, Sampling(temperature=1.0, max_tokens=24), how)
+        assert len(got) == 4 and all(t.tokens > 0 and t.steps[0].kind == "text" for t in got)
+        assert grade(strict_part(got[0].text), "2").verdict in ("unparsable", "wrong")
 
 
 # --- recordings -----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -31,10 +32,11 @@ class OneProgram:
     """A completion is, or holds, one program; its result is the answer.
 
     ``extract`` takes the program out of a completion, None when there is none. ``wanted`` is ``answer`` (the variable)
-    or ``solution`` (what the function returns). With ``rules`` (``llemma.grade.paper`` has those of both tasks) the
-    program is run as the paper's scorer ran it, and the transcript's text is what that scorer read: the printed form of
-    ``answer``, or all that was printed. Without, the program is run as ``__main__``, must come to its end, and the text
-    states its result as ``The answer is $LaTeX$.``
+    or ``solution`` (what the function returns). The program is run as ``__main__`` and must come to its end; the
+    transcript's text states its result as ``The answer is $LaTeX$.`` With ``rules`` (``llemma.grade.paper`` has those
+    of both tasks) it is run a second time as the paper's scorer ran it, and the text holds both results:
+    ``strict_part`` is for the strict grader, ``paper_part`` is what the paper's scorer read, the printed form of
+    ``answer`` or all that was printed.
     """
 
     extract: Callable[[str], str | None]
@@ -91,28 +93,52 @@ def _one_program(
     begin = time.perf_counter()
     completions = backend.complete(requests, sampling)
     with ThreadPoolExecutor(cores()) as pool:
-        results = list(pool.map(lambda completion: _result(completion.text, how, sandbox), completions))
+        results = list(pool.map(lambda completion: _result(_written(completion), how, sandbox), completions))
     seconds = (time.perf_counter() - begin) / max(1, len(requests))
     return [
-        Transcript(
-            steps=(Step(kind="text", text=completion.text), *([step] if step else [])),
-            text=text, finish=completion.finish, tokens=completion.tokens, seconds=seconds,
-        )
-        for completion, (step, text) in zip(completions, results, strict=True)
-    ]  # fmt: skip
+        Transcript(steps=steps, text=text, finish=completion.finish, tokens=completion.tokens, seconds=seconds)
+        for completion, (steps, text) in zip(completions, results, strict=True)
+    ]
 
 
-def _result(completion: str, how: OneProgram, sandbox: str) -> tuple[Step | None, str]:
-    """The program's step and what the grader reads; empty when there is no result."""
+def _written(completion: Completion) -> str:
+    """What the model wrote; a recorded completion with steps (``text`` is then its result) has it in the first."""
+    steps: Sequence[Step] = getattr(completion, "steps", ())
+    return steps[0].text if len(steps) > 1 else completion.text
+
+
+def _result(completion: str, how: OneProgram, sandbox: str) -> tuple[tuple[Step, ...], str]:
+    """The steps and what graders read; empty when there is no result."""
+    written = Step(kind="text", text=completion)
     program = how.extract(completion)
     if program is None:
-        return None, ""
-    if how.rules is not None:
-        done = run_as_paper(program, how.rules, wanted=how.wanted, limits=how.limits, sandbox=sandbox)
-        text = done.stdout.strip() if how.wanted == "solution" else done.value or ""
-        return Step(kind="python", text=program, result=_told(done)), text if done.status == "ok" else ""
+        return (written,), ""
     done, answer = run_as_main(program, wanted=how.wanted, limits=how.limits, sandbox=sandbox)
-    return Step(kind="python", text=program, result=_told(done)), f"The answer is ${answer}$." if answer else ""
+    strict = f"The answer is ${answer}$." if answer else ""
+    steps = (written, Step(kind="python", text=program, result=_told(done)))
+    if how.rules is None:
+        return steps, strict
+    old = run_as_paper(program, how.rules, wanted=how.wanted, limits=how.limits, sandbox=sandbox)
+    paper = "" if old.status != "ok" else old.stdout.strip() if how.wanted == "solution" else old.value or ""
+    return steps, json.dumps({"strict": strict, "paper": paper}, ensure_ascii=False)
+
+
+def strict_part(text: str) -> str:
+    """What the strict grader is to read of a transcript's text."""
+    return _part(text, "strict")
+
+
+def paper_part(text: str) -> str:
+    """What the paper's scorer is to read of a transcript's text."""
+    return _part(text, "paper")
+
+
+def _part(text: str, name: str) -> str:
+    try:
+        parts = json.loads(text)
+    except ValueError:
+        return text
+    return str(parts[name]) if isinstance(parts, dict) and name in parts else text
 
 
 def _told(done: Execution) -> str:
