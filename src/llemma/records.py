@@ -171,12 +171,21 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scorer:
+    """Another way to judge a task's completions, with the classes its answers vote in."""
+
+    grade: Callable[[Problem, str], Grade]
+    key: Callable[[Grade], str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A benchmark as a value: its problems, how to ask them and how to judge the answers.
 
     ``prompt`` maps a problem to the text the model continues (few-shot examples included), ``grade``
     judges a completion, ``key`` gives an answer the name of its equivalence class for voting (``None``:
-    the completion has no vote).
+    the completion has no vote). ``sampling`` holds the limit and stop strings, ``vote`` how many samples at
+    which temperature the published vote has, ``scorers`` other ways to judge, such as the paper's.
     """
 
     name: str
@@ -185,6 +194,8 @@ class Task:
     grade: Callable[[Problem, str], Grade]
     key: Callable[[Grade], str | None]
     sampling: Sampling = Sampling()
+    vote: Sampling | None = None
+    scorers: Mapping[str, Scorer] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
