@@ -229,7 +229,8 @@ def _evaluations(config: TourConfig, with_gsm8k: bool) -> list[tuple[str, EvalCo
         found += [("greedy " + model, greedy), ("vote " + model, vote)]
         if with_gsm8k:
             folder = config.run / f"eval-{model}-gsm8k"
-            gsm8k = replace(greedy, tasks=("gsm8k",), options={"shots": 1, "prompt": "own"}, limit=config.gsm8k, run=folder)
+            options = {"shots": 1, "prompt": "own"}  # the same table with and without the paper's examples at hand
+            gsm8k = replace(greedy, tasks=("gsm8k",), options=options, limit=config.gsm8k, run=folder)
             found.append(("gsm8k " + model, gsm8k))
     return found
 
