@@ -16,7 +16,7 @@ import pytest
 from llemma import plugins
 from llemma.config import build, keys
 from llemma.errors import ConfigError, DataError
-from llemma.evaluate.evaluate import load_tasks
+from llemma.evaluate.config import load_tasks
 from llemma.fetch import Remote, cached, fetch
 from llemma.grade.equal import grade_numeric
 from llemma.records import Task

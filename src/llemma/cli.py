@@ -355,7 +355,7 @@ VERBS = {
     ),
     "eval": Verb(
         summary="sample, grade and score a model on tasks, with 95 % intervals",
-        words="TASK...", settings="evaluate.evaluate:EvalConfig", run=_eval, field="tasks",
+        words="TASK...", settings="evaluate.config:EvalConfig", run=_eval, field="tasks",
     ),
     "grade": Verb(
         summary="judge answers against references: JSON lines in, JSON lines out",

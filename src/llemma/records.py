@@ -54,12 +54,17 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What a model wrote after a prompt, without the stop string (``finish``: stop, eos, length)."""
+    """What a model wrote after a prompt, without the stop string (``finish``: stop, eos, length).
+
+    ``seconds`` is the time it took, 0 when the back end cannot tell it from that of its neighbours.
+    """
 
     text: str
     finish: str
     logprob: float | None = None
     tokens: int = 0
+    prompt_tokens: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
