@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adder import TASK, Adder, comparable, config, rows, scores, value
 from llemma.backends import Request, open_backend
 from llemma.config import build
 from llemma.errors import BackendError, ConfigError, DataError, RunError
 from llemma.evaluate import evaluate as module
 from llemma.evaluate.config import EvalConfig, load_tasks, request_seed
-from llemma.evaluate.evaluate import EvalResult, evaluate
+from llemma.evaluate.evaluate import evaluate
 from llemma.evaluate.metrics import Scope, metrics_of
-from llemma.evaluate.tally import tallies
+from llemma.evaluate.score import Tallies
 from llemma.records import Completion, Event, Sampling
-
-TASK = "generated:addition"
-
-
-class Adder:
-    """Adds the last two numbers of a prompt, sometimes wrongly or without an answer, decided by the seed.
-
-    Like a real engine it may depend on what shares the batch: ``entangled`` mixes the whole batch into each answer.
-    """
-
-    def __init__(self, batch: int = 8, entangled: bool = True) -> None:
-        self.batch, self.entangled, self.calls = batch, entangled, 0
-        self.info: Mapping[str, str] = {"engine": "adder", "version": "1", "model": "adder"}
-
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
-        self.calls += 1
-        mixed = "".join(f"{r.prompt}{r.seed}" for r in requests) if self.entangled else ""
-        return [self.answer(request, mixed) for request in requests]
-
-    def answer(self, request: Request, mixed: str) -> Completion:
-        numbers = [int(n) for n in re.findall(r"\d+", request.prompt.rpartition("Problem:")[2])]
-        dice = hashlib.sha256(f"{request.prompt}{request.seed}{mixed}".encode()).digest()[0]
-        total = sum(numbers) + (dice % 3 if dice < 90 else 0)
-        text = f"Let us see.\nFinal Answer: The final answer is ${total}$. "
-        return Completion(text="I do not know." if dice > 215 else text, finish="stop", tokens=12)
 
 
 class Flaky(Adder):
@@ -63,34 +36,6 @@ class Flaky(Adder):
         return super().complete(requests, sampling)
 
 
-def config(run: Path | None = None, **changes: Any) -> EvalConfig:
-    table: dict[str, Any] = {"tasks": (TASK,), "model": "adder:", "samples": 4, "run": run}
-    return EvalConfig(**{**table, "options": {"count": 12}, **changes})
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def comparable(run: Path) -> list[str]:
-    """The rows without durations, in an order of their own."""
-    found = rows(run)
-    for row in found:
-        if row["transcript"]:
-            row["transcript"]["seconds"] = 0
-    return sorted(json.dumps(row, sort_keys=True) for row in found)
-
-
-def scores(run: Path) -> Any:
-    """metrics.json without the folder's own path."""
-    found = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    return [{name: value for name, value in task.items() if name != "run"} for task in found["tasks"]]
-
-
-def value(result: EvalResult, name: str) -> float:
-    return next(m.value for m in result.tasks[0].metrics if m.name == name)
-
-
 def test_a_run_holds_self_contained_rows_and_metrics_that_follow_from_them(tmp_path: Path) -> None:
     result = evaluate(config(tmp_path / "run"), backend=Adder())
     stored = rows(tmp_path / "run")
@@ -105,7 +50,9 @@ def test_a_run_holds_self_contained_rows_and_metrics_that_follow_from_them(tmp_p
     assert [m.name for m in task.metrics] == ["accuracy", "maj@2", "maj@4", "pass@4"]
     assert value(result, "accuracy") == pytest.approx(sum(r["grade"]["verdict"] == "correct" for r in stored) / 48)
     assert all(0 <= m.low <= m.value <= m.high <= 1 and m.n == 12 for m in task.metrics)
-    again = metrics_of(tallies(stored[::-1])[TASK], Scope(samples=4), task=TASK)
+    tallies = Tallies()
+    tallies.take(stored[::-1], tmp_path)
+    again = metrics_of(tallies.of(TASK), Scope(samples=4), task=TASK)
     assert replace(again, run=task.run, prompt=task.prompt, sampling=task.sampling) == task
     assert scores(tmp_path / "run")[0]["metrics"][0]["value"] == value(result, "accuracy")
     assert sum(group.n for group in task.groups) == 12

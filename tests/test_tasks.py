@@ -19,7 +19,7 @@ from llemma.errors import ConfigError, DataError
 from llemma.evaluate.config import load_tasks
 from llemma.fetch import Remote, cached, fetch
 from llemma.grade.equal import grade_numeric
-from llemma.records import Task
+from llemma.records import Shot, Task
 from llemma.run import sha256_file
 from llemma.sources import generated as source
 from llemma.tasks import _choice, _minerva, _prompts, _words, generated, gsm8k, mmlu_stem, ocw
@@ -248,10 +248,16 @@ def test_the_papers_prompt_is_read_from_its_source_file(
     cache.mkdir()
     (cache / f"{prompt.source_sha256[:16]}-x.py").write_bytes(source_file)
     assert _prompts.published("gsm8k", "paper") == _prompts.published("gsm8k", "auto") == literal
-    two = _prompts.shots("gsm8k", ["own"], "auto", None)
-    assert two.text == literal and two.meta["shots"] == 2 and two.meta["prompt"] == "paper"
-    assert _prompts.shots("gsm8k", ["own"], "auto", 1).text == "Q: one\nA: The answer is 1."
-    assert _prompts.shots("gsm8k", ["own"], "own", None).meta["prompt_origin"] == "llemma"
+    ours = [Shot(question="Q: three\nA:", completion=" The answer is 3.", answer="3")]
+
+    def shots(choice: _prompts.Choice, count: int | None) -> _prompts.Shots:
+        return _prompts.shots("gsm8k", ours, choice, count, _prompts.WORDS, _words.gold)
+
+    two = shots("auto", None)
+    assert two.prefix == literal + "\n\n" and two.meta["shots"] == 2 and two.meta["prompt"] == "paper"
+    assert two.meta["prompt_sha256"] == prompt.sha256 and [shot.answer for shot in two.single] == ["1", "2"]
+    assert shots("auto", 1).prefix == "Q: one\nA: The answer is 1.\n\n" and shots("auto", 0).prefix == ""
+    assert shots("own", None).single == tuple(ours) and shots("own", None).meta["prompt_origin"] == "llemma"
 
 
 def test_a_changed_prompt_file_is_refused(bare: Path) -> None:
@@ -318,7 +324,7 @@ PUBLISHED = {"gsm8k": 1319, "math": 5000, "math500": 500, "ocw": 272, "mmlu_stem
 def test_the_file_is_the_published_one_and_so_is_the_prompt(name: str) -> None:
     (task,) = load_tasks([name], {})
     assert (task.meta["rows"], len(task.problems), task.meta["published"]) == (PUBLISHED[name],) * 2 + (True,)
-    assert task.meta["prompt"] == "paper"
+    assert task.meta["prompt"] == "paper" and task.meta["prompt_sha256"] == _prompts.PUBLISHED[paper_of(name)].sha256
     (own,) = load_tasks([name], {"prompt": "own"})
     for one in (task, own):
         prefix = common_prefix([one.prompt(p) for p in one.problems])
@@ -327,6 +333,10 @@ def test_the_file_is_the_published_one_and_so_is_the_prompt(name: str) -> None:
     assert not {question for question, *_ in _words.EXAMPLES + _minerva.EXAMPLES + _choice.EXAMPLES + ocw.EXAMPLES} & {
         problem.prompt for problem in task.problems
     }
+
+
+def paper_of(name: str) -> str:
+    return "math" if name == "math500" else name
 
 
 def own_solutions(name: str) -> str:

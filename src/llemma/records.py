@@ -176,6 +176,15 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shot:
+    """A few-shot example: the question as asked, the completion that answers it, its answer where that is known."""
+
+    question: str
+    completion: str
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scorer:
     """Another way to judge a task's completions, with the classes its answers vote in."""
 
@@ -190,7 +199,8 @@ class Task:
     ``prompt`` maps a problem to the text the model continues (few-shot examples included), ``grade``
     judges a completion, ``key`` gives an answer the name of its equivalence class for voting (``None``:
     the completion has no vote). ``sampling`` holds the limit and stop strings, ``vote`` how many samples at
-    which temperature the published vote has, ``scorers`` other ways to judge, such as the paper's.
+    which temperature the published vote has, ``scorers`` other ways to judge, such as the paper's. For checks of the
+    task itself: ``shots`` are the examples in the prompt, ``state`` writes the completion that states the reference.
     """
 
     name: str
@@ -201,6 +211,8 @@ class Task:
     sampling: Sampling = Sampling()
     vote: Sampling | None = None
     scorers: Mapping[str, Scorer] = field(default_factory=dict)
+    shots: tuple[Shot, ...] = ()
+    state: Callable[[Problem], str] | None = None
     tools: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 

@@ -194,6 +194,27 @@ class Run:
         """A derived file of the run, written atomically."""
         write_json(self.folder / name, value)
 
+    def replace_rows(self, lines: Iterable[bytes]) -> None:
+        """Put these encoded rows, one by one, in the place of all rows; the old ones stay until the last is written."""
+        self._close_file()
+        beside = self.rows_path.with_name(f".rows.jsonl.{os.getpid()}.part")
+        try:
+            with naming(self.rows_path):
+                with open(beside, "wb") as file:
+                    file.writelines(lines)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(beside, self.rows_path)
+        finally:
+            beside.unlink(missing_ok=True)
+        sync_folder(self.folder)
+        self._ids = None
+
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Put other settings in the place of the stored ones: for what changes a run as a whole."""
+        path = self.folder / "config.json"
+        write_json(path, {**read_json(path), "settings": settings})
+
     def truncate(self, keep: Iterable[str]) -> None:
         """Keep only the rows with these ids (a trainer drops the rows after its last checkpoint)."""
         wanted = set(keep)

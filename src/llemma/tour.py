@@ -18,7 +18,8 @@ from llemma.config import build, check_seed, setting, to_table
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
 from llemma.errors import ConfigError
 from llemma.evaluate.config import EvalConfig, load_tasks
-from llemma.evaluate.evaluate import EvalResult, evaluate
+from llemma.evaluate.evaluate import evaluate
+from llemma.evaluate.score import EvalResult
 from llemma.records import Event, Progress, silent
 from llemma.report.tables import Figure, Table, compare
 from llemma.run import open_run, read_json, write_json

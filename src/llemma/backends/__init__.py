@@ -61,6 +61,15 @@ class Streaming(Protocol):
         ...
 
 
+@runtime_checkable
+class Recording(Protocol):
+    """A back end that knows some problems only."""
+
+    def covers(self, question: str) -> bool:
+        """Whether a problem with this question is to be evaluated."""
+        ...
+
+
 def open_backend(spec: str, options: Mapping[str, Any] | None = None) -> Backend:
     """The back end for ``KIND:TARGET``, e.g. ``hf:runs/tour/continued``; ConfigError for a bad spec or option."""
     kind, colon, target = spec.partition(":")

@@ -54,6 +54,7 @@ class EvalConfig:
     batch: int | None = setting(None, "requests per call of the back end; none: what the back end likes")
     options: Mapping[str, Any] = setting(factory=dict, help="options of the tasks, e.g. options.shots=4")
     engine: Mapping[str, Any] = setting(factory=dict, help="options of the back end, e.g. engine.concurrency=64")
+    expected: Mapping[str, Any] = setting(factory=dict, help="figures to be expected; `llemma table` shows them beside")
 
     def __post_init__(self) -> None:
         if not self.tasks:

@@ -13,32 +13,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from llemma.backends import Backend, Request, Streaming, open_backend
+from llemma.backends import Backend, Recording, Request, Streaming, open_backend
 from llemma.config import to_table
-from llemma.errors import BackendError, Caught, DataError, boundary
-from llemma.evaluate.config import EvalConfig, load_tasks, parse_shard, sampling_for
-from llemma.evaluate.metrics import Scope, TaskResult, errors_of, metrics_of
-from llemma.evaluate.overlap import Overlap, read_overlap
+from llemma.errors import BackendError, Caught, boundary
+from llemma.evaluate.config import EvalConfig, load_tasks
+from llemma.evaluate.metrics import errors_of
+from llemma.evaluate.overlap import read_overlap
 from llemma.evaluate.plan import Plan, Wanted, plan
 from llemma.evaluate.rows import Row, RowMaker, graders
+from llemma.evaluate.score import EvalResult, Tallies, part_of, results, settings_of
 from llemma.evaluate.tally import CORRECT, Tally
 from llemma.records import Completion, Event, Progress, Sampling, Task, silent, to_row
-from llemma.run import Run, encode_row, open_run, read_json
+from llemma.run import Run, encode_row, open_run
 
 ERRORS_ALLOWED = 0.05  # share of samples lost to infrastructure above which a score is not worth reporting
 RETRY_AFTER = (1.0, 4.0, 15.0)  # seconds before each further try of a unit whose failure is retryable
 SYNC_EVERY = 2.0  # seconds of work that a power cut may cost; a killed process loses none of what it wrote
+IN_A_ROW = 256  # samples lost in a row after which it stops
 STORE_EVERY = 64  # rows of a streaming back end that are written together, at most a second late
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalResult:
-    """The results task by task; ``run`` is the folder with the rows, if there is one."""
-
-    run: str | None
-    tasks: tuple[TaskResult, ...]
 
 
 @dataclass(slots=True)
@@ -46,7 +39,7 @@ class _Store:
     """Stores rows in the run folder when there is one, and keeps of each what the metrics need (no texts)."""
 
     run: Run | None
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    tallies: Tallies = field(default_factory=Tallies)
     synced: float = field(default_factory=time.monotonic)
 
     def append(self, rows: Sequence[Row]) -> None:
@@ -56,27 +49,7 @@ class _Store:
             self.run.append_lines([encode_row(row) for row in rows], sync=sync)
             self.synced = now if sync else self.synced
         for row in rows:
-            self.remember(row)
-
-    def remember(self, row: Mapping[str, Any]) -> None:
-        self.tally(row["task"]).add(row)
-
-    def resume(self) -> None:
-        """Take up the rows that are in the folder."""
-        assert self.run is not None
-        for number, row in enumerate(self.run.rows(), 1):
-            try:
-                self.remember(row)
-            except (KeyError, TypeError, ValueError) as error:
-                where = f"{self.run.rows_path}:{number}"
-                raise DataError(f"not a row of an evaluation ({error}); use run=OTHER", where=where) from error
-
-    def tally(self, task: str) -> Tally:
-        return self.tallies.setdefault(task, Tally())
-
-    def close(self) -> None:
-        if self.run is not None:
-            self.run.sync()
+            self.tallies.of(row["task"]).add(row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +60,6 @@ class _Prepared:
     engine: Backend
     plans: Sequence[Plan]
     makers: Sequence[RowMaker]
-    overlap: Overlap | None
 
 
 def evaluate(config: EvalConfig, *, progress: Progress = silent, backend: Backend | None = None) -> EvalResult:
@@ -103,7 +75,7 @@ def evaluate(config: EvalConfig, *, progress: Progress = silent, backend: Backen
     with ExitStack() as stack:
         store = _Store(run=_open_folder(ready, stack))
         if store.run is not None:
-            store.resume()
+            store.tallies.take(store.run.rows(), store.run.rows_path)
         try:
             for each, maker in zip(ready.plans, ready.makers, strict=True):
                 _sample_task(each, maker, ready.engine, store, progress)
@@ -117,76 +89,81 @@ def evaluate(config: EvalConfig, *, progress: Progress = silent, backend: Backen
 
 def _prepare(config: EvalConfig, backend: Backend | None) -> _Prepared:
     tasks = load_tasks(config.tasks, config.options)
-    overlap = read_overlap(config.overlap) if config.overlap is not None else None
+    if config.overlap is not None:
+        read_overlap(config.overlap)  # a mistake in it shows before any work
     judges = [graders(task, config.scorer) for task in tasks]
     engine = open_backend(config.model, config.engine) if backend is None else backend
-    stored = _stored_settings(config.run)
     config = replace(config, batch=config.batch or engine.batch)
-    shard = parse_shard(config.shard) if config.shard else None
-    plans = []
     assert config.batch is not None
+    groups = _groups_of(config.run)
+    plans = []
     for task in tasks:
-        sampling = sampling_for(config, task)
-        group = stored.get("groups_of", {}).get(task.name) or min(sampling.n, config.batch)
-        plans.append(plan(task, sampling, batch=config.batch, group=group, limit=config.limit, shard=shard))
+        part = part_of(config, _covered(task, engine))
+        plans.append(plan(part, batch=config.batch, group=groups.get(task.name)))
     label = " ".join(filter(None, (engine.info.get("engine", ""), engine.info.get("version", ""))))
     makers = [RowMaker(task=task, graders=judge, engine=label) for task, judge in zip(tasks, judges, strict=True)]
-    return _Prepared(config=config, engine=engine, plans=plans, makers=makers, overlap=overlap)
+    return _Prepared(config=config, engine=engine, plans=plans, makers=makers)
 
 
-def _stored_settings(folder: Path | None) -> Mapping[str, Any]:
-    """The settings of the run that is in the folder, if there is one."""
+def _covered(task: Task, engine: Backend) -> Task:
+    """The task without the problems that a partial recording does not have."""
+    if not isinstance(engine, Recording):
+        return task
+    return replace(task, problems=tuple(problem for problem in task.problems if engine.covers(problem.prompt)))
+
+
+def _groups_of(folder: Path | None) -> Mapping[str, int]:
+    """The group sizes of the run that is in the folder, if there is one: units must keep their composition."""
     if folder is None or not (folder / "rows.jsonl").exists():
         return {}
-    stored = read_json(folder / "config.json")
-    settings = stored.get("settings") if isinstance(stored, dict) else None
-    return settings if isinstance(settings, dict) else {}
+    found = settings_of(folder).get("groups_of")
+    return found if isinstance(found, dict) else {}
 
 
 def _open_folder(ready: _Prepared, stack: ExitStack) -> Run | None:
     config, engine = ready.config, ready.engine
     if config.run is None:
         return None
+    parts = [each.part for each in ready.plans]
     settings = {
         **to_table(config),
         "backend": dict(engine.info),
-        "task_meta": {each.task.name: to_row(each.task.meta) for each in ready.plans},
-        "sampling": {each.task.name: {**to_row(each.sampling), "n": None} for each in ready.plans},
-        "groups_of": {each.task.name: each.group for each in ready.plans},
+        "task_meta": {part.task.name: to_row(part.task.meta) for part in parts},
+        "sampling": {part.task.name: {**to_row(part.sampling), "n": None} for part in parts},
+        "groups_of": {each.part.task.name: each.group for each in ready.plans},
     }
-    # what these say is in `sampling`, resolved; the engine's options do not change what it computes
-    free = ["run", "temperature", "top_p", "max_tokens", "engine", "sampling.n"]
+    # what the first ones say is in `sampling`, resolved; the engine's options do not change what it computes
+    free = ["temperature", "top_p", "max_tokens", "run", "engine", "expected"]
     if engine.info.get("weights"):  # known by their hash, so the folder they lie in may be moved
         free += ["model", "backend.model"]
     if isinstance(engine, Streaming):
         free += ["batch", "groups_of"]
-    return stack.enter_context(
-        open_run(config.run, "eval", settings, free=free, grows=("samples", "limit", "overlap"))
-    )  # fmt: skip
+    grows = ("samples", "limit", "overlap")
+    return stack.enter_context(open_run(config.run, "eval", settings, free=free, grows=grows))
 
 
 def _finish(ready: _Prepared, store: _Store, *, curve: bool = True) -> EvalResult:
     """Scores of what is there; written down whether or not all of it is."""
-    store.close()
-    result = _result(ready, store, curve)
+    result = results(ready.config, [each.part for each in ready.plans], store.tallies, curve=curve)
     if store.run is not None:
+        store.run.sync()
         store.run.write_json("metrics.json", to_row(result))
     return result
 
 
 def _sample_task(each: Plan, maker: RowMaker, engine: Backend, store: _Store, progress: Progress) -> None:
     """Make and store the samples of one task that are missing."""
-    meter = _Meter(each, store.tally(each.task.name), progress)
+    meter = _Meter(each, store.tallies.of(each.part.task.name), progress)
     if isinstance(engine, Streaming):
         _stream(each, maker, engine, store, meter)
         return
-    tally = store.tally(each.task.name)
+    tally = store.tallies.of(each.part.task.name)
     for unit in each.units():
         missing = [wanted for wanted in unit if not tally.has(wanted.problem.id, wanted.k)]
         if not missing:
             continue
         begin = time.perf_counter()
-        made = _complete(engine, [wanted.request for wanted in unit], each.sampling)
+        made = _complete(engine, [wanted.request for wanted in unit], each.part.sampling)
         seconds = (time.perf_counter() - begin) / len(unit)
         if isinstance(made, Caught):
             rows = [_lost(maker, tally, wanted, made) for wanted in missing]
@@ -196,11 +173,12 @@ def _sample_task(each: Plan, maker: RowMaker, engine: Backend, store: _Store, pr
             rows = [maker.made(wanted, completion, seconds) for wanted, completion in pairs]
         store.append(rows)
         meter.show(rows)
+        meter.refuse_losses()
 
 
 def _stream(each: Plan, maker: RowMaker, engine: Streaming, store: _Store, meter: _Meter) -> None:
     """Let the back end take the missing samples as it likes, and store them as they come."""
-    tally = store.tally(each.task.name)
+    tally = store.tallies.of(each.part.task.name)
 
     def missing() -> Iterator[tuple[Wanted, Request]]:
         for unit in each.units():
@@ -218,9 +196,10 @@ def _stream(each: Plan, maker: RowMaker, engine: Streaming, store: _Store, meter
             meter.show(rows)
             rows.clear()
         stored = time.monotonic()
+        meter.refuse_losses()
 
     try:
-        for wanted, made in engine.stream(missing(), each.sampling):
+        for wanted, made in engine.stream(missing(), each.part.sampling):
             if isinstance(made, Caught):
                 rows.append(_lost(maker, tally, wanted, made))
             else:
@@ -256,17 +235,19 @@ class _Meter:
     """Counts what is done and tells the progress sink."""
 
     def __init__(self, each: Plan, tally: Tally, progress: Progress) -> None:
-        self.stage, self.total, self.progress = each.task.name, each.total, progress
+        self.stage, self.total, self.progress = each.part.task.name, each.total, progress
         self.done = self.correct = 0
-        for problem in each.problems:
+        for problem in each.part.problems:
             found = tally.problems.get(problem.id)
             if found is None:
                 continue
             judged = next(iter(found.marks.values()), None)
             for k, verdict in zip(found.ks, judged.verdicts if judged else (), strict=False):
-                self.done += k < each.sampling.n
-                self.correct += k < each.sampling.n and verdict == CORRECT
+                self.done += k < each.part.sampling.n
+                self.correct += k < each.part.sampling.n and verdict == CORRECT
         self.graded, self.made, self.tokens = self.done, 0, 0
+        self.lost = self.in_a_row = 0
+        self.last = ""
         self.start = time.perf_counter()
         note = f"{self.done} samples are already there" if self.done else ""
         progress(Event(stage=self.stage, done=self.done, total=self.total, unit="samples", note=note))
@@ -283,38 +264,30 @@ class _Meter:
         if self.graded:
             figures["accuracy so far"] = self.correct / self.graded
         lost = [row["error"] for row in rows if row["error"] is not None]
-        note = f"{len(lost)} samples lost: {lost[0]}" if lost else ""
+        note = "" if self.lost or not lost else f"a sample was lost: {lost[0]}"  # said once, counted from then on
+        self.lost += len(lost)
+        self.in_a_row = 0 if good else self.in_a_row + len(lost)
+        if lost:
+            self.last = lost[-1]
+        if self.lost:
+            figures["lost"] = self.lost
         event = Event(stage=self.stage, done=self.done, total=self.total, unit="samples", figures=figures, note=note)
         self.progress(event)
 
-
-def _result(ready: _Prepared, store: _Store, curve: bool) -> EvalResult:
-    run = None if ready.config.run is None else str(ready.config.run)
-    results = []
-    for each in ready.plans:
-        dirty = None if ready.overlap is None else ready.overlap.of(each.task.name)
-        scope = _scope(each)
-        result = metrics_of(
-            store.tally(each.task.name), scope, task=each.task.name, seed=ready.config.seed, dirty=dirty, curve=curve
-        )
-        results.append(replace(result, run=run, prompt=prompt_of(each.task), sampling=to_row(each.sampling)))
-    return EvalResult(run=run, tasks=tuple(results))
-
-
-def prompt_of(task: Task) -> Mapping[str, Any] | None:
-    """Which few-shot examples a task's prompt holds, as results say it."""
-    found = {name: value for name, value in task.meta.items() if name == "shots" or name.startswith("prompt")}
-    return found or None
-
-
-def _scope(each: Plan) -> Scope:
-    return Scope(samples=each.sampling.n, problems=[problem.id for problem in each.problems])
+    def refuse_losses(self) -> None:
+        """Raise BackendError when nothing comes through any more: the rest would be lost as well."""
+        if self.in_a_row >= IN_A_ROW:
+            raise BackendError(
+                f"{self.in_a_row} samples in a row were lost, the last: {self.last}; stopped, the same command goes on"
+            )
 
 
 def _refuse_too_many_errors(ready: _Prepared, result: EvalResult, store: _Store) -> None:
     errors, samples = sum(t.errors for t in result.tasks), sum(t.samples for t in result.tasks)
     if errors <= ERRORS_ALLOWED * samples:
         return
-    first = next(error for each in ready.plans for error in errors_of(store.tally(each.task.name), _scope(each)))
+    first = next(
+        error for each in ready.plans for error in errors_of(store.tallies.of(each.part.task.name), each.part.scope)
+    )
     kept = "; the same command tries them again, the other samples are kept" if result.run else ""
     raise BackendError(f"{errors} of {samples} samples were lost to failures of the back end, the first: {first}{kept}")

@@ -7,12 +7,13 @@ those that are done.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llemma.backends import Request
-from llemma.evaluate.config import Shard, request_seed
-from llemma.records import Problem, Sampling, Task
+from llemma.evaluate.config import request_seed
+from llemma.evaluate.score import Part
+from llemma.records import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,39 +30,31 @@ class Wanted:
 class Plan:
     """The samples of one task. ``group`` sample numbers of a problem share a unit of about ``batch`` requests."""
 
-    task: Task
-    problems: Sequence[Problem]
-    sampling: Sampling
+    part: Part
     batch: int
     group: int
 
     @property
     def total(self) -> int:
         """How many samples there are."""
-        return len(self.problems) * self.sampling.n
+        return len(self.part.problems) * self.part.sampling.n
 
     def units(self) -> Iterator[list[Wanted]]:
         """All samples, unit by unit."""
-        width = max(1, self.batch // self.group)
-        for start in range(0, len(self.problems), width):
-            block = self.problems[start : start + width]
-            prompts = [self.task.prompt(problem) for problem in block]
-            for first in range(0, self.sampling.n, self.group):
-                ks = range(first, min(first + self.group, self.sampling.n))
-                yield [
-                    self._wanted(problem, prompt, k) for problem, prompt in zip(block, prompts, strict=True) for k in ks
-                ]
+        part, width = self.part, max(1, self.batch // self.group)
+        for start in range(0, len(part.problems), width):
+            block = [(problem, part.task.prompt(problem)) for problem in part.problems[start : start + width]]
+            for first in range(0, part.sampling.n, self.group):
+                ks = range(first, min(first + self.group, part.sampling.n))
+                yield [self._wanted(problem, prompt, k) for problem, prompt in block for k in ks]
 
     def _wanted(self, problem: Problem, prompt: str, k: int) -> Wanted:
-        seed = request_seed(self.sampling.seed, self.task.name, problem.id, k)
+        task = self.part.task.name
+        seed = request_seed(self.part.sampling.seed, task, problem.id, k)
         request = Request(prompt=prompt, seed=seed, question=problem.prompt, k=k)
-        return Wanted(id=f"{self.task.name}/{problem.id}#{k}", problem=problem, k=k, request=request)
+        return Wanted(id=f"{task}/{problem.id}#{k}", problem=problem, k=k, request=request)
 
 
-def plan(task: Task, sampling: Sampling, *, batch: int, group: int, limit: int | None, shard: Shard | None) -> Plan:
-    """The plan of a task: its first ``limit`` problems, of these the ones of the shard."""
-    problems = task.problems[:limit]
-    if shard is not None:
-        problems = problems[shard.index - 1 :: shard.of]
-    assert len({problem.id for problem in problems}) == len(problems), f"{task.name}: two problems have the same id"
-    return Plan(task=task, problems=problems, sampling=sampling, batch=batch, group=max(1, min(group, batch)))
+def plan(part: Part, *, batch: int, group: int | None) -> Plan:
+    """The plan of a task; ``group`` is that of the run it goes on with, None for a new one."""
+    return Plan(part=part, batch=batch, group=max(1, min(group or part.sampling.n, batch)))

@@ -7,7 +7,7 @@ numbers into a list of the problem's distinct answers.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -120,18 +120,3 @@ class Tally:
         while len(marks.votes) < len(problem.ks) - 1:
             marks.add("unparsable", None)
         marks.add(grade["verdict"], key)
-
-
-def tallies(rows: Iterable[Mapping[str, Any]]) -> dict[str, Tally]:
-    """The rows of each task, in the order in which the tasks first appear."""
-    found: dict[str, Tally] = {}
-    for row in rows:
-        found.setdefault(row["task"], Tally()).add(row)
-    return found
-
-
-def samples_of(tally: Tally) -> Iterator[tuple[str, int]]:
-    """Problem and k of every sample that is there."""
-    for name, problem in tally.problems.items():
-        for k in problem.ks:
-            yield name, k

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from llemma.records import Problem, Sampling, Task
-from llemma.tasks._prompts import Choice, shots
+from llemma.records import Problem, Sampling, Shot, Task
+from llemma.tasks._prompts import MINERVA, Choice, shots
 from llemma.tasks._scoring import key, scorers, strict
 
 STOP = "I hope it is correct."
@@ -59,26 +59,40 @@ def lettered(choices: Sequence[str]) -> str:
     return ", ".join(f"({letter}) {choice}" for letter, choice in zip(LETTERS, choices, strict=True))
 
 
-def own_examples() -> list[str]:
-    """Our examples, each as one text."""
-    ending = "Final Answer: The final answer is ({}). " + STOP
-    return [f"{question(q, lettered(c))}\n{why}\n{ending.format(letter)}" for q, c, why, letter in EXAMPLES]
+def ending(letter: str) -> str:
+    """The last line of a completion."""
+    return f"Final Answer: The final answer is ({letter}). {STOP}"
+
+
+def own_examples() -> list[Shot]:
+    """Our examples."""
+    return [
+        Shot(question=question(q, lettered(choices)), completion=f"\n{why}\n{ending(letter)}", answer=letter)
+        for q, choices, why, letter in EXAMPLES
+    ]
+
+
+def gold(completion: str) -> str | None:
+    """The letter of one of the paper's examples: what its last line says."""
+    line = completion.rpartition("The final answer is (")[2]
+    return line.removesuffix(f"). {STOP}") if line != completion else None
 
 
 def choice_task(
     name: str, published: str, problems: Iterable[Problem], meta: dict[str, Any], *, prompt: Choice, count: int | None
 ) -> Task:
     """A multiple-choice task; a problem's ``meta["choices"]`` is the line of choices as the model sees it."""
-    examples = shots(published, own_examples(), prompt, count)
-    prefix = examples.text + "\n\n" if examples.text else ""
+    examples = shots(published, own_examples(), prompt, count, MINERVA, gold)
     return Task(
         name=name,
         problems=tuple(problems),
-        prompt=lambda problem: prefix + question(problem.prompt, problem.meta["choices"]),
+        prompt=lambda problem: examples.prefix + question(problem.prompt, problem.meta["choices"]),
         grade=strict(published),
         key=key,
         sampling=Sampling(max_tokens=1024, stop=(STOP,)),
         vote=PAPER_VOTE,
         scorers=scorers(published),
+        shots=examples.single,
+        state=lambda problem: "\n" + ending(problem.answer),
         meta={**examples.meta, **meta},
     )

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from llemma.records import Problem, Sampling, Task
-from llemma.tasks._prompts import Choice, shots
+from llemma.records import Problem, Sampling, Shot, Task
+from llemma.tasks._prompts import MINERVA, Choice, shots
 from llemma.tasks._scoring import key, scorers, strict
 
 STOP = "I hope it is correct."
@@ -55,10 +55,17 @@ def question(text: str) -> str:
     return f"Problem:\n{text}\n\nSolution:"
 
 
-def own_examples() -> list[str]:
-    """Our examples, each as one text."""
-    ending = "Final Answer: The final answer is ${}$. " + STOP
-    return [f"{question(q)}\n{solution}\n{ending.format(answer)}" for q, solution, answer in EXAMPLES]
+def ending(answer: str) -> str:
+    """The last line of a completion."""
+    return f"Final Answer: The final answer is ${answer}$. {STOP}"
+
+
+def own_examples() -> list[Shot]:
+    """Our examples."""
+    return [
+        Shot(question=question(q), completion=f"\n{why}\n{ending(answer)}", answer=answer)
+        for q, why, answer in EXAMPLES
+    ]
 
 
 def minerva_task(
@@ -66,19 +73,26 @@ def minerva_task(
     vote: Sampling | None = None,
 ) -> Task:  # fmt: skip
     """A task in Minerva's form, graded as ``math`` is."""
-    examples = shots("math", own_examples(), prompt, count)
-    prefix = examples.text + "\n\n" if examples.text else ""
+    examples = shots("math", own_examples(), prompt, count, MINERVA, gold)
     return Task(
         name=name,
         problems=tuple(problems),
-        prompt=lambda problem: prefix + question(problem.prompt),
+        prompt=lambda problem: examples.prefix + question(problem.prompt),
         grade=strict("math"),
         key=key,
         sampling=Sampling(max_tokens=MAX_TOKENS, stop=(STOP,)),
         vote=vote,
         scorers=scorers("math"),
+        shots=examples.single,
+        state=lambda problem: "\n" + ending(problem.answer),
         meta={**examples.meta, **meta},
     )
+
+
+def gold(completion: str) -> str | None:
+    """The answer of one of the paper's examples: what its last line says."""
+    line = completion.rpartition("The final answer is $")[2]
+    return line.removesuffix(f"$. {STOP}") if line != completion else None
 
 
 _BRACES = re.compile(r"[{}]")

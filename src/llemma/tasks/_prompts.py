@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from llemma.errors import ConfigError, DataError
 from llemma.fetch import Remote, cached, data_folder, fetch, github, offline
-from llemma.records import Event, Progress, silent
+from llemma.records import Event, Progress, Shot, silent
 
 Choice = Literal["auto", "paper", "own"]
 HELP = "few-shot examples: paper (its own, loaded by sha256), own (ours), auto (the paper's when they can be had)"
@@ -87,31 +87,50 @@ PUBLISHED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shots:
-    """The examples before the question: their text (without what separates them from the question) and identity."""
+class Form:
+    """How a prompt is written: each example begins with ``head``, its answer after ``turn``; ``between`` separates."""
 
-    text: str
+    head: str
+    turn: str
+    between: str = "\n\n"
+
+
+WORDS = Form(head="Q:", turn="\nA:")
+MINERVA = Form(head="Problem:", turn="\nSolution:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shots:
+    """The examples before the question: one text that ends where the question begins, the single ones, identity."""
+
+    prefix: str
+    single: tuple[Shot, ...]
     meta: Mapping[str, Any]
 
 
-def shots(name: str, own: Sequence[str], choice: Choice, count: int | None, between: str = "\n\n") -> Shots:
-    """``count`` examples (None: all) of the paper's prompt ``name`` or of ``own``.
+def shots(
+    name: str, own: Sequence[Shot], choice: Choice, count: int | None, form: Form, gold: Callable[[str], str | None]
+) -> Shots:
+    """``count`` examples (None: all) of the paper's prompt ``name`` or of ``own``; fewer are its first ones.
 
-    The paper's prompts of these tasks are examples with ``between`` between them; fewer of them are its first ones.
-    Raises ConfigError for more examples than there are and DataError when ``paper`` cannot be had.
+    ``gold`` finds the answer in the completion of one of the paper's examples. Raises ConfigError for more examples
+    than there are and DataError when ``paper`` cannot be had.
     """
     found = published(name, choice)
-    if found is None:
-        parts, origin = list(own), "llemma"
-    else:
-        parts, origin = split(found, name, between), PUBLISHED[name].origin
-    if count is not None and not 0 <= count <= len(parts):
-        raise ConfigError(f"shots={count}: there are examples for 0 to {len(parts)} ({origin})")
-    if found is not None and count in (None, len(parts)):
-        text = found  # byte for byte, blanks at the ends included
-    else:
-        text = between.join(parts[:count])
-    return Shots(text=text, meta=identity("paper" if found is not None else "own", origin, text, len(parts[:count])))
+    single = list(own) if found is None else [_shot(part, form, gold) for part in split(found, form)]
+    origin = "llemma" if found is None else PUBLISHED[name].origin
+    if count is not None and not 0 <= count <= len(single):
+        raise ConfigError(f"shots={count}: there are examples for 0 to {len(single)} ({origin})")
+    single = single[:count]
+    text = form.between.join(shot.question + shot.completion for shot in single)
+    prefix = text + form.between if single else ""
+    meta = identity("own" if found is None else "paper", origin, text, len(single))
+    return Shots(prefix=prefix, single=tuple(single), meta=meta)
+
+
+def _shot(part: str, form: Form, gold: Callable[[str], str | None]) -> Shot:
+    question, turn, completion = part.partition(form.turn)
+    return Shot(question=question + turn, completion=completion, answer=gold(completion))
 
 
 def identity(kind: str, origin: str, text: str, count: int) -> dict[str, Any]:
@@ -141,11 +160,10 @@ def published(name: str, choice: Choice, progress: Progress = silent) -> str | N
         return None
 
 
-def split(text: str, name: str, between: str) -> list[str]:
-    """The single examples of a prompt: parts that begin with its first word; blanks inside them are kept."""
-    head = {"gsm8k": "Q:", "gsm8k_python": "Q:"}.get(name, "Problem:")
-    parts = text.split(between + head)
-    return [parts[0], *(head + part for part in parts[1:])]
+def split(text: str, form: Form) -> list[str]:
+    """The single examples of a prompt; joined with ``between`` they are the prompt again, byte for byte."""
+    parts = text.split(form.between + form.head)
+    return [parts[0], *(form.head + part for part in parts[1:])]
 
 
 def _from_data(prompt: Published) -> str | None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from llemma.records import Problem, Sampling, Task
-from llemma.tasks._prompts import Choice, shots
+from llemma.records import Problem, Sampling, Shot, Task
+from llemma.tasks._prompts import WORDS, Choice, shots
 from llemma.tasks._scoring import key, scorers, strict
 
 MAX_TOKENS = 1024  # of the paper's runs
@@ -79,9 +79,15 @@ def question(text: str) -> str:
     return f"Q: {text}\nA:"
 
 
-def own_examples() -> list[str]:
-    """Our examples, each as one text."""
-    return [f"{question(q)} {reasoning} The answer is {n}." for q, reasoning, n in EXAMPLES]
+def own_examples() -> list[Shot]:
+    """Our examples."""
+    return [Shot(question=question(q), completion=f" {why} The answer is {n}.", answer=n) for q, why, n in EXAMPLES]
+
+
+def gold(completion: str) -> str | None:
+    """The answer of one of the paper's examples: all end in "The answer is N."."""
+    _, mark, rest = completion.rpartition("The answer is ")
+    return rest.strip().removesuffix(".") if mark else None
 
 
 def word_task(
@@ -89,16 +95,17 @@ def word_task(
     vote: Sampling | None = None,
 ) -> Task:  # fmt: skip
     """A task of word problems; graded as ``gsm8k`` is, by either scorer."""
-    examples = shots("gsm8k", own_examples(), prompt, count)
-    prefix = examples.text + "\n\n" if examples.text else ""
+    examples = shots("gsm8k", own_examples(), prompt, count, WORDS, gold)
     return Task(
         name=name,
         problems=tuple(problems),
-        prompt=lambda problem: prefix + question(problem.prompt),
+        prompt=lambda problem: examples.prefix + question(problem.prompt),
         grade=strict("gsm8k"),
         key=key,
         sampling=Sampling(max_tokens=MAX_TOKENS, stop=("\n\n",)),
         vote=vote,
         scorers=scorers("gsm8k"),
+        shots=examples.single,
+        state=lambda problem: f" The answer is {problem.answer}.",
         meta={**examples.meta, **meta},
     )

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llemma.config import setting
-from llemma.records import Problem, Sampling, Task
+from llemma.records import Problem, Sampling, Shot, Task
 from llemma.tasks._data import Dataset, Row, open_dataset, text_of
-from llemma.tasks._prompts import HELP, Choice, shots
+from llemma.tasks._prompts import HELP, MINERVA, Choice, shots
 from llemma.tasks._scoring import key, scorers, strict
 
 STOP = "I hope it is correct."
@@ -68,17 +68,18 @@ class Options:
 def load(options: Options) -> Task:
     """The problems. Raises DataError when they cannot be had or a row is not of this form."""
     found = open_dataset(DATA)
-    examples = shots("ocw", own_examples(), options.prompt, options.shots)
-    prefix = examples.text + "\n\n" if examples.text else ""
+    examples = shots("ocw", own_examples(), options.prompt, options.shots, MINERVA, gold)
     return Task(
         name="ocw",
         problems=tuple(_problem(row, where) for _, where, row in found.numbered()),
-        prompt=lambda problem: prefix + question(problem.prompt),
+        prompt=lambda problem: examples.prefix + question(problem.prompt),
         grade=strict("ocw"),
         key=key,
         sampling=Sampling(max_tokens=1024, stop=(STOP,)),
         vote=Sampling(n=100, temperature=0.6, top_p=0.95),
         scorers=scorers("ocw"),
+        shots=examples.single,
+        state=lambda problem: "\n" + ending(problem.answer),
         meta={**examples.meta, **found.meta(DATA)},
     )
 
@@ -88,10 +89,23 @@ def question(text: str) -> str:
     return f"Problem:\n{text}\nSolution:"
 
 
-def own_examples() -> list[str]:
-    """Our examples, each as one text; the paper writes "Final answer" with a small a in this task alone."""
-    ending = "Final answer: The final answer is {}. " + STOP
-    return [f"{question(q)}\n{solution}\n{ending.format(answer)}" for q, solution, answer in EXAMPLES]
+def ending(answer: str) -> str:
+    """The last line of a completion; "Final answer" has a small a in this task alone."""
+    return f"Final answer: The final answer is {answer}. {STOP}"
+
+
+def own_examples() -> list[Shot]:
+    """Our examples."""
+    return [
+        Shot(question=question(q), completion=f"\n{why}\n{ending(answer)}", answer=answer)
+        for q, why, answer in EXAMPLES
+    ]
+
+
+def gold(completion: str) -> str | None:
+    """The answer of one of the paper's examples: what its last line says."""
+    line = completion.rpartition("The final answer is ")[2]
+    return line.removesuffix(f". {STOP}") if line != completion else None
 
 
 def kind_of(answer: str) -> str:
