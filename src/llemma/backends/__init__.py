@@ -70,6 +70,12 @@ class Recording(Protocol):
         ...
 
 
+def cut(text: str, stop: Sequence[str]) -> str:
+    """The text before the first stop string."""
+    found = [place for s in stop if (place := text.find(s)) >= 0]
+    return text[: min(found)] if found else text
+
+
 def open_backend(spec: str, options: Mapping[str, Any] | None = None) -> Backend:
     """The back end for ``KIND:TARGET``, e.g. ``hf:runs/tour/continued``; ConfigError for a bad spec or option."""
     kind, colon, target = spec.partition(":")

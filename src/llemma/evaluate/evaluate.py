@@ -136,6 +136,8 @@ def _open_folder(ready: _Prepared, stack: ExitStack) -> Run | None:
     free = ["temperature", "top_p", "max_tokens", "run", "engine", "expected"]
     if engine.info.get("weights"):  # known by their hash, so the folder they lie in may be moved
         free += ["model", "backend.model"]
+    if engine.info.get("address"):  # the same model may be served elsewhere by now
+        free += ["model", "backend.address"]
     if isinstance(engine, Streaming):
         free += ["batch", "groups_of"]
     grows = ("samples", "limit", "overlap")
