@@ -18,7 +18,7 @@ from llemma.config import build, keys
 from llemma.errors import ConfigError, DataError
 from llemma.evaluate.config import load_tasks
 from llemma.fetch import Remote, cached, fetch
-from llemma.grade.equal import grade_numeric
+from llemma.grade.equal import grade_numeric, vote_class
 from llemma.records import Shot, Task
 from llemma.run import sha256_file
 from llemma.sources import generated as source

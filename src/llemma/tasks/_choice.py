@@ -87,7 +87,7 @@ def choice_task(
         name=name,
         problems=tuple(problems),
         prompt=lambda problem: examples.prefix + question(problem.prompt, problem.meta["choices"]),
-        grade=strict(published),
+        grade=strict,
         key=key,
         sampling=Sampling(max_tokens=1024, stop=(STOP,)),
         vote=PAPER_VOTE,

@@ -56,8 +56,8 @@ def question(text: str) -> str:
 
 
 def ending(answer: str) -> str:
-    """The last line of a completion."""
-    return f"Final Answer: The final answer is ${answer}$. {STOP}"
+    """The last line of a completion; a line break within the answer becomes a blank."""
+    return f"Final Answer: The final answer is ${' '.join(answer.split())}$. {STOP}"
 
 
 def own_examples() -> list[Shot]:
@@ -78,7 +78,7 @@ def minerva_task(
         name=name,
         problems=tuple(problems),
         prompt=lambda problem: examples.prefix + question(problem.prompt),
-        grade=strict("math"),
+        grade=strict,
         key=key,
         sampling=Sampling(max_tokens=MAX_TOKENS, stop=(STOP,)),
         vote=vote,

@@ -5,22 +5,17 @@ Here only the two are chosen and named; what they do is in ``llemma.grade``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from llemma.grade.answer import read
 from llemma.grade.equal import grade_numeric, vote_key
+from llemma.grade.kinds import Value
 from llemma.records import Grade, Problem, Scorer
 
-Judge = Callable[[Problem, str], Grade]
 
-
-def strict(kind: str) -> Judge:
-    """The strict judgement of a completion of a task of this kind."""
-
-    def judge(problem: Problem, text: str) -> Grade:
-        return grade_numeric(text, problem.answer)
-
-    return judge
+def strict(problem: Problem, text: str) -> Grade:
+    """The strict judgement of a completion, which must mark its answer."""
+    return grade_numeric(text, problem.answer)
 
 
 def key(grade: Grade) -> str | None:
@@ -33,6 +28,6 @@ def scorers(kind: str) -> Mapping[str, Scorer]:
     return {}
 
 
-def readable(answer: str) -> bool:
-    """Whether a reference is in the strict grader's scope."""
-    return read(answer) is not None
+def is_number(answer: str) -> bool:
+    """Whether a reference is one number, written with a digit."""
+    return any(map(str.isdigit, answer)) and isinstance(read(answer), Value)

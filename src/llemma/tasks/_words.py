@@ -100,7 +100,7 @@ def word_task(
         name=name,
         problems=tuple(problems),
         prompt=lambda problem: examples.prefix + question(problem.prompt),
-        grade=strict("gsm8k"),
+        grade=strict,
         key=key,
         sampling=Sampling(max_tokens=MAX_TOKENS, stop=("\n\n",)),
         vote=vote,

@@ -13,7 +13,7 @@ from llemma.errors import DataError
 from llemma.records import Problem, Task
 from llemma.tasks._data import Dataset, Row, local, open_dataset, text_of
 from llemma.tasks._prompts import HELP, Choice
-from llemma.tasks._scoring import readable
+from llemma.tasks._scoring import is_number
 from llemma.tasks._words import PAPER_VOTE, word_task
 
 DATA = Dataset(
@@ -54,7 +54,7 @@ def available() -> bool:
 def _problem(row: Row, where: str, number: int) -> Problem:
     solution = text_of(row, "answer", where)
     _, mark, answer = solution.rpartition("####")
-    if not mark or not readable(answer):
+    if not mark or not is_number(answer):
         raise DataError("the answer does not end in #### NUMBER", where=where)
     return Problem(
         id=f"test-{number:04d}",

@@ -1,18 +1,24 @@
 """Word problems with large numbers: GSM-Hard (Gao et al., 2022), GSM8K's 1,319 test questions with other numbers.
 
 Its references were computed by programs and hold the rounding of floating-point numbers, and some numbers make no
-sense in their story (negative people); both are as published.
+sense in their story (negative people); both are as published. A reference with a fraction is met within 1e-3, the rule
+of its authors; whole numbers must be equal.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from llemma.config import setting
-from llemma.records import Problem, Task
+from llemma.records import Grade, Problem, Task
 from llemma.tasks._data import Dataset, number_of, open_dataset, text_of
 from llemma.tasks._prompts import HELP, Choice
+from llemma.tasks._scoring import strict
 from llemma.tasks._words import word_task
+
+CLOSE = 1e-3
+_DECIMAL = re.compile(r"[-+]?\d{1,30}(?:\.\d{0,30})?")
 
 DATA = Dataset(
     file="gsm_hard.jsonl",
@@ -42,4 +48,23 @@ def load(options: Options) -> Task:
         Problem(id=f"{number:04d}", prompt=text_of(row, "input", where), answer=number_of(row, "target", where))
         for number, where, row in found.numbered()
     ]
-    return word_task("gsm_hard", problems, found.meta(DATA), prompt=options.prompt, count=options.shots)
+    task = word_task("gsm_hard", problems, found.meta(DATA), prompt=options.prompt, count=options.shots)
+    return replace(task, grade=grade)
+
+
+def grade(problem: Problem, text: str) -> Grade:
+    """The strict judgement, but within ``CLOSE`` of a reference that has a fraction."""
+    judged = strict(problem, text)
+    if judged.verdict != "wrong" or "." not in problem.answer or judged.answer is None:
+        return judged
+    given = number(judged.answer)
+    if given is None or abs(given - float(problem.answer)) >= CLOSE:
+        return judged
+    reason = f"{judged.answer!r} is within {CLOSE:g} of the reference {problem.answer!r}, which holds rounding"
+    return replace(judged, verdict="correct", reason=reason)
+
+
+def number(text: str) -> float | None:
+    """A plain decimal number, perhaps with ``$`` and thousands separators."""
+    plain = text.replace(",", "").replace("$", "").strip()
+    return float(plain) if _DECIMAL.fullmatch(plain) else None

@@ -73,7 +73,7 @@ def load(options: Options) -> Task:
         name="ocw",
         problems=tuple(_problem(row, where) for _, where, row in found.numbered()),
         prompt=lambda problem: examples.prefix + question(problem.prompt),
-        grade=strict("ocw"),
+        grade=strict,
         key=key,
         sampling=Sampling(max_tokens=1024, stop=(STOP,)),
         vote=Sampling(n=100, temperature=0.6, top_p=0.95),
@@ -91,7 +91,7 @@ def question(text: str) -> str:
 
 def ending(answer: str) -> str:
     """The last line of a completion; "Final answer" has a small a in this task alone."""
-    return f"Final answer: The final answer is {answer}. {STOP}"
+    return f"Final answer: The final answer is {' '.join(answer.split())}. {STOP}"
 
 
 def own_examples() -> list[Shot]:
