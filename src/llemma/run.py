@@ -152,12 +152,12 @@ class Run:
         fresh: dict[str, bytes] = {}
         for row in rows:
             if row["id"] not in self.ids and row["id"] not in fresh:
-                fresh[row["id"]] = encode_row(row)
+                fresh[row["id"]] = json_line(row)
         self.append_lines(fresh.values())
         self.ids.update(fresh)  # only what is on the disk counts as done
 
     def append_lines(self, lines: Iterable[bytes], *, sync: bool = True) -> None:
-        """Store rows that ``encode_row`` made and whose ids the caller knows to be new.
+        """Store rows that ``json_line`` made and whose ids the caller knows to be new.
 
         Without ``sync`` they survive the death of the process, but not of the machine, until the next ``sync``.
         """
@@ -197,17 +197,8 @@ class Run:
     def replace_rows(self, lines: Iterable[bytes]) -> None:
         """Put these encoded rows, one by one, in the place of all rows; the old ones stay until the last is written."""
         self._close_file()
-        beside = self.rows_path.with_name(f".rows.jsonl.{os.getpid()}.part")
-        try:
-            with naming(self.rows_path):
-                with open(beside, "wb") as file:
-                    file.writelines(lines)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(beside, self.rows_path)
-        finally:
-            beside.unlink(missing_ok=True)
-        sync_folder(self.folder)
+        with atomic_file(self.rows_path) as file:
+            file.writelines(lines)
         self._ids = None
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
@@ -219,7 +210,7 @@ class Run:
         """Keep only the rows with these ids (a trainer drops the rows after its last checkpoint)."""
         wanted = set(keep)
         kept = wanted & self.ids
-        lines = [encode_row(row) for row in self.rows() if row["id"] in wanted]
+        lines = [json_line(row) for row in self.rows() if row["id"] in wanted]
         self._close_file()
         atomic_write(self.rows_path, b"".join(lines))
         self._ids = kept
@@ -259,7 +250,7 @@ class Run:
                 os.fsync(file.fileno())
 
 
-def encode_row(row: Mapping[str, Any]) -> bytes:
+def json_line(row: Mapping[str, Any]) -> bytes:
     """One JSON line in readable UTF-8; escaped when a text holds half a surrogate pair, which UTF-8 cannot store."""
     try:
         return (json.dumps(row, ensure_ascii=False) + "\n").encode()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llemma.config import setting
 from llemma.errors import DataError
+from llemma.evaluate.config import load_tasks
 from llemma.evaluate.metrics import values_by_problem
-from llemma.evaluate.score import Tallies, settings_of
+from llemma.evaluate.score import Tallies, classes_of, config_of, settings_of
 from llemma.evaluate.stats import Difference, paired
+from llemma.records import Classes
 from llemma.run import read_jsonl
 
 
@@ -47,11 +49,12 @@ class Compared:
 def compare_runs(config: CompareConfig) -> tuple[Compared, ...]:
     """The tasks that both runs have. Raises DataError when they have no problem in common, RunError for no run."""
     first, second = (_tallies(folder) for folder in config.runs)
+    classes = _classes(config.runs[0]) if config.k is not None else {}
     found = []
     for task in first.by_task:
         if task not in second.by_task:
             continue
-        a, b = (_values(config, side, task) for side in (first, second))
+        a, b = (_values(config, side, task, classes.get(task, {})) for side in (first, second))
         common = [name for name in a if name in b]
         if not common:
             continue
@@ -80,9 +83,17 @@ def _tallies(folder: Path) -> Tallies:
     return tallies
 
 
-def _values(config: CompareConfig, tallies: Tallies, task: str) -> dict[str, float]:
-    tally: Any = tallies.of(task)
+def _classes(folder: Path) -> dict[str, dict[str, Classes | None]]:
+    """Which answers are equal in a vote, by task and scorer."""
+    config = config_of(folder, settings_of(folder))
+    return {task.name: classes_of(task) for task in load_tasks(config.tasks, config.options)}
+
+
+def _values(
+    config: CompareConfig, tallies: Tallies, task: str, classes: Mapping[str, Classes | None]
+) -> dict[str, float]:
+    tally = tallies.of(task)
     scorer = config.scorer or next(iter(tally.scorers()), "strict")
     if scorer not in tally.scorers():
         raise DataError(f"{task} was not graded by the scorer {scorer!r}; known: {', '.join(tally.scorers())}")
-    return values_by_problem(tally, scorer, 1 << 20, config.k)
+    return values_by_problem(tally, scorer, 1 << 20, config.k, classes.get(scorer))

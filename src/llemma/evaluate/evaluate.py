@@ -25,7 +25,7 @@ from llemma.evaluate.rows import Row, RowMaker, graders
 from llemma.evaluate.score import EvalResult, Tallies, part_of, results, settings_of
 from llemma.evaluate.tally import CORRECT, Tally
 from llemma.records import Completion, Event, Progress, Sampling, Task, silent, to_row
-from llemma.run import Run, encode_row, open_run
+from llemma.run import Run, json_line, open_run
 
 ERRORS_ALLOWED = 0.05  # share of samples lost to infrastructure above which a score is not worth reporting
 RETRY_AFTER = (1.0, 4.0, 15.0)  # seconds before each further try of a unit whose failure is retryable
@@ -46,7 +46,7 @@ class _Store:
         if self.run is not None:
             now = time.monotonic()
             sync = now - self.synced >= SYNC_EVERY
-            self.run.append_lines([encode_row(row) for row in rows], sync=sync)
+            self.run.append_lines([json_line(row) for row in rows], sync=sync)
             self.synced = now if sync else self.synced
         for row in rows:
             self.tallies.of(row["task"]).add(row)
@@ -80,7 +80,7 @@ def evaluate(config: EvalConfig, *, progress: Progress = silent, backend: Backen
             for each, maker in zip(ready.plans, ready.makers, strict=True):
                 _sample_task(each, maker, ready.engine, store, progress)
         except BaseException:
-            _finish(ready, store, curve=False)  # what is there, at once: somebody waits for the end
+            _finish(ready, store, votes=False)  # what is there, at once: somebody waits for the end
             raise
         result = _finish(ready, store)
     _refuse_too_many_errors(ready, result, store)
@@ -144,9 +144,9 @@ def _open_folder(ready: _Prepared, stack: ExitStack) -> Run | None:
     return stack.enter_context(open_run(config.run, "eval", settings, free=free, grows=grows))
 
 
-def _finish(ready: _Prepared, store: _Store, *, curve: bool = True) -> EvalResult:
+def _finish(ready: _Prepared, store: _Store, *, votes: bool = True) -> EvalResult:
     """Scores of what is there; written down whether or not all of it is."""
-    result = results(ready.config, [each.part for each in ready.plans], store.tallies, curve=curve)
+    result = results(ready.config, [each.part for each in ready.plans], store.tallies, votes=votes)
     if store.run is not None:
         store.run.sync()
         store.run.write_json("metrics.json", to_row(result))

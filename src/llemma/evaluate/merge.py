@@ -12,7 +12,7 @@ from llemma.errors import RunError
 from llemma.evaluate.config import parse_shard
 from llemma.evaluate.score import EvalResult, score_run, settings_of
 from llemma.records import Event, Progress, silent
-from llemma.run import encode_row, open_run, read_jsonl
+from llemma.run import json_line, open_run, read_jsonl
 
 FREE = ("run", "shard", "batch", "groups_of", "engine")  # may differ between shards
 
@@ -68,7 +68,7 @@ def _lines(folders: Sequence[Path], progress: Progress) -> Iterator[bytes]:
     done = 0
     for folder in folders:
         for row in read_jsonl(folder / "rows.jsonl"):
-            yield encode_row(row)
+            yield json_line(row)
             done += 1
             if done % 1000 == 0:
                 progress(Event(stage="merge", done=done, unit="samples"))

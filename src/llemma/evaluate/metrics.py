@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from llemma.evaluate.stats import metric
 from llemma.evaluate.tally import Judged, Tally
 from llemma.grade.vote import maj_at_k, pass_at_k
-from llemma.records import Metric
+from llemma.records import Classes, Metric
 
 GROUPS = ("subject", "level", "kind", "difficulty")  # of Problem.meta: results are split by these
 
@@ -82,6 +82,7 @@ class _Kept:
     name: str
     groups: Mapping[str, Any]
     samples: Sequence[Judged]
+    shown: Mapping[str, str]
 
     @property
     def share(self) -> float:
@@ -93,25 +94,27 @@ class _Kept:
 
 
 def metrics_of(
-    tally: Tally, wanted: Scope, *, task: str, seed: int = 0, dirty: Container[str] | None = None, curve: bool = True
-) -> TaskResult:
+    tally: Tally, wanted: Scope, *, task: str, classes: Mapping[str, Classes | None] | None = None, seed: int = 0,
+    dirty: Container[str] | None = None, votes: bool = True,
+) -> TaskResult:  # fmt: skip
     """Score the rows of one task, in whatever order they were stored.
 
     ``accuracy`` is the mean over problems of the share of correct samples. With several samples per problem also
     ``maj@k`` for k = 2, 4, 8, … and all (maj@1 is the accuracy), and ``pass@n``. ``seed`` is the bootstrap's.
     ``dirty`` names the problems that overlap a training corpus: accuracy is then also given for them and the others.
-    ``curve=False`` leaves out the votes of every k, which take longest.
+    ``classes`` says by scorer which answers are equal in a vote (without: those of equal keys); ``votes=False`` leaves
+    votes out, which take longest.
     """
     names = list(tally.problems) if wanted.problems is None else list(wanted.problems)
     there = [(name, tally.problems[name]) for name in names if name in tally.problems]
     scored = []
     for scorer in tally.scorers() or ["strict"]:
         kept = [
-            _Kept(name=name, groups=problem.groups, samples=samples)
+            _Kept(name=name, groups=problem.groups, samples=samples, shown=problem.shown(scorer))
             for name, problem in sorted(there, key=lambda pair: pair[0])
             if (samples := problem.judged(scorer, wanted.samples))
         ]
-        scored.append(_scored(scorer, kept, wanted.samples, seed, dirty, curve))
+        scored.append(_scored(scorer, kept, wanted.samples, seed, dirty, (classes or {}).get(scorer), votes))
     front, *others = scored
     return TaskResult(
         run=None,
@@ -129,14 +132,16 @@ def metrics_of(
     )
 
 
-def values_by_problem(tally: Tally, scorer: str, samples: int, k: int | None = None) -> dict[str, float]:
+def values_by_problem(
+    tally: Tally, scorer: str, samples: int, k: int | None = None, classes: Classes | None = None
+) -> dict[str, float]:
     """The value of each problem: the share of correct samples, or for ``k`` what its vote of k samples is worth."""
     found = {}
     for name, problem in tally.problems.items():
         judged = problem.judged(scorer, samples)
         if judged:
-            kept = _Kept(name=name, groups=problem.groups, samples=judged)
-            found[name] = kept.share if k is None else _Votes.of([kept]).won(k)[0]
+            kept = _Kept(name=name, groups=problem.groups, samples=judged, shown=problem.shown(scorer))
+            found[name] = kept.share if k is None else _Votes.of([kept], classes).won(k)[0]
     return found
 
 
@@ -151,22 +156,23 @@ def _count(tally: Tally, wanted: Scope, names: Sequence[str]) -> int:
 
 
 def _scored(
-    scorer: str, problems: Sequence[_Kept], n: int, seed: int, dirty: Container[str] | None, all_k: bool
-) -> Scored:
+    scorer: str, problems: Sequence[_Kept], n: int, seed: int, dirty: Container[str] | None, classes: Classes | None,
+    with_votes: bool,
+) -> Scored:  # fmt: skip
     shares = [problem.share for problem in problems]
     metrics = [metric("accuracy", shares, seed=seed)]
     verdicts = Counter(sample.verdict for problem in problems for sample in problem.samples)
     n = min(n, max((1 + sample.k for problem in problems for sample in problem.samples), default=1))
     curve = Curve()
-    if n > 1:
-        votes = _Votes.of(problems)
+    if n > 1 and with_votes:
+        votes = _Votes.of(problems, classes)
         sizes = sorted({1 << i for i in range(1, n.bit_length()) if 1 << i < n} | {n})
         metrics += [metric(f"maj@{k}", votes.won(k), seed=seed) for k in sizes]
-        metrics.append(metric(f"pass@{n}", _passed(problems, n), seed=seed))
-    if n > 1 and all_k:
         ks = tuple(range(1, n + 1))
         maj = tuple(_mean(votes.won(k)) for k in ks)
         curve = Curve(k=ks, maj=maj, passed=tuple(_mean(_passed(problems, k)) for k in ks))
+    if n > 1:
+        metrics.append(metric(f"pass@{n}", _passed(problems, n), seed=seed))
     return Scored(
         scorer=scorer,
         metrics=tuple(metrics),
@@ -180,19 +186,26 @@ def _scored(
 
 @dataclass(frozen=True, slots=True)
 class _Votes:
-    """The votes of each problem's samples and those among them that are right."""
+    """The class each problem's samples vote for, and the classes that are right."""
 
-    keys: list[list[str | None]]
-    right: list[set[str]]
+    cast: list[Sequence[Hashable | None]]
+    right: list[set[Hashable]]
 
     @classmethod
-    def of(cls, problems: Sequence[_Kept]) -> _Votes:
-        keys = [[sample.key for sample in problem.samples] for problem in problems]
-        return cls(keys, [{s.key for s in problem.samples if s.correct and s.key is not None} for problem in problems])
+    def of(cls, problems: Sequence[_Kept], classes: Classes | None) -> _Votes:
+        cast, right = [], []
+        for problem in problems:
+            keys = [sample.key for sample in problem.samples]
+            names = keys if classes is None else classes(keys, problem.shown)
+            # a class stands for the answer that was seen first in it, and is right when that one is
+            first = dict(zip(reversed(names), reversed(problem.samples), strict=True))
+            cast.append(names)
+            right.append({name for name, sample in first.items() if name is not None and sample.correct})
+        return cls(cast, right)
 
     def won(self, k: int) -> list[float]:
         """What a vote of ``k`` samples is worth; a problem with lost samples votes with those it has."""
-        return list(maj_at_k(self.keys, self.right, k))
+        return maj_at_k(self.cast, self.right, k)
 
 
 def _passed(problems: Sequence[_Kept], k: int) -> list[float]:

@@ -12,7 +12,7 @@ from llemma.evaluate.config import load_tasks
 from llemma.evaluate.rows import Graders, graders
 from llemma.evaluate.score import EvalResult, config_of, score_run, settings_of
 from llemma.records import Event, Problem, Progress, silent
-from llemma.run import Run, encode_row, open_run
+from llemma.run import Run, json_line, open_run
 
 LISTED = 1000  # changed samples that are named
 
@@ -79,7 +79,7 @@ class _Work:
 
     def lines(self, run: Run) -> Iterator[bytes]:
         for row in run.rows():
-            yield encode_row(self._again(row) if row["error"] is None else row)
+            yield json_line(self._again(row) if row["error"] is None else row)
             if self.samples % 1000 == 0:
                 self.progress(Event(stage="regrade", done=self.samples, unit="samples"))
         self.progress(Event(stage="regrade", done=self.samples, total=self.samples, unit="samples"))

@@ -13,7 +13,7 @@ from llemma.evaluate.config import EvalConfig, load_tasks, parse_shard, sampling
 from llemma.evaluate.metrics import Scope, TaskResult, metrics_of
 from llemma.evaluate.overlap import read_overlap
 from llemma.evaluate.tally import Tally
-from llemma.records import Problem, Sampling, Task, to_row
+from llemma.records import Classes, Problem, Sampling, Task, to_row
 from llemma.run import Run, read_json
 
 
@@ -69,17 +69,30 @@ def part_of(config: EvalConfig, task: Task) -> Part:
     return Part(task=task, problems=problems, sampling=sampling_for(config, task))
 
 
-def results(config: EvalConfig, parts: Sequence[Part], tallies: Tallies, *, curve: bool = True) -> EvalResult:
-    """The scores of every task; ``curve=False`` leaves out the votes of every k, which take longest."""
+def results(config: EvalConfig, parts: Sequence[Part], tallies: Tallies, *, votes: bool = True) -> EvalResult:
+    """The scores of every task; ``votes=False`` leaves out the votes, which take longest."""
     overlap = read_overlap(config.overlap) if config.overlap is not None else None
     run = None if config.run is None else str(config.run)
     found = []
     for part in parts:
         name = part.task.name
         dirty = None if overlap is None else overlap.of(name)
-        result = metrics_of(tallies.of(name), part.scope, task=name, seed=config.seed, dirty=dirty, curve=curve)
+        result = metrics_of(
+            tallies.of(name),
+            part.scope,
+            task=name,
+            classes=classes_of(part.task),
+            seed=config.seed,
+            dirty=dirty,
+            votes=votes,
+        )
         found.append(replace(result, run=run, prompt=prompt_of(part.task), sampling=to_row(part.sampling)))
     return EvalResult(run=run, tasks=tuple(found))
+
+
+def classes_of(task: Task) -> dict[str, Classes | None]:
+    """How each scorer of a task tells which answers are equal in a vote."""
+    return {"strict": task.classes, **{name: scorer.classes for name, scorer in task.scorers.items()}}
 
 
 def prompt_of(task: Task) -> Mapping[str, Any] | None:

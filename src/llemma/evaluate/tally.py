@@ -40,10 +40,14 @@ class _Marks:
     verdicts: array[int] = field(default_factory=lambda: array("b"))
     votes: array[int] = field(default_factory=lambda: array("i"))
     keys: dict[str, int] = field(default_factory=dict)  # each distinct vote and its number, in order of first sight
+    answers: list[str] = field(default_factory=list)  # by that number, an answer that has the key
 
-    def add(self, verdict: str, key: str | None) -> None:
+    def add(self, verdict: str, key: str | None, answer: str | None) -> None:
         self.verdicts.append(VERDICTS.index(verdict))
-        self.votes.append(NO_VOTE if key is None else self.keys.setdefault(key, len(self.keys)))
+        if key is not None and key not in self.keys:
+            self.keys[key] = len(self.keys)
+            self.answers.append(answer if answer is not None else key)
+        self.votes.append(NO_VOTE if key is None else self.keys[key])
 
 
 @dataclass(slots=True)
@@ -69,6 +73,11 @@ class Problem:
                 key = None if vote == NO_VOTE else names[vote]
                 found.append(Judged(k=self.ks[i], verdict=VERDICTS[marks.verdicts[i]], key=key))
         return found
+
+    def shown(self, scorer: str) -> dict[str, str]:
+        """For every key that was voted for, an answer that has it."""
+        marks = self.marks.get(scorer)
+        return {} if marks is None else dict(zip(marks.keys, marks.answers, strict=True))
 
     def missing(self, most: int) -> list[str]:
         """The last error of each sample below ``most`` that was lost and not made since."""
@@ -118,5 +127,5 @@ class Tally:
         marks = problem.marks.setdefault(scorer, _Marks())
         # a sample that this scorer did not judge before it was added keeps its place
         while len(marks.votes) < len(problem.ks) - 1:
-            marks.add("unparsable", None)
-        marks.add(grade["verdict"], key)
+            marks.add("unparsable", None, None)
+        marks.add(grade["verdict"], key, grade["answer"])

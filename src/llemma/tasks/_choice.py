@@ -11,7 +11,7 @@ from typing import Any
 
 from llemma.records import Problem, Sampling, Shot, Task
 from llemma.tasks._prompts import MINERVA, Choice, shots
-from llemma.tasks._scoring import key, scorers, strict
+from llemma.tasks._scoring import equal_classes, key, scorers, strict
 
 STOP = "I hope it is correct."
 LETTERS = "ABCD"
@@ -89,6 +89,7 @@ def choice_task(
         prompt=lambda problem: examples.prefix + question(problem.prompt, problem.meta["choices"]),
         grade=strict,
         key=key,
+        classes=equal_classes,
         sampling=Sampling(max_tokens=1024, stop=(STOP,)),
         vote=PAPER_VOTE,
         scorers=scorers(published),

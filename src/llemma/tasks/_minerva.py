@@ -12,7 +12,7 @@ from typing import Any
 
 from llemma.records import Problem, Sampling, Shot, Task
 from llemma.tasks._prompts import MINERVA, Choice, shots
-from llemma.tasks._scoring import key, scorers, strict
+from llemma.tasks._scoring import equal_classes, key, scorers, strict
 
 STOP = "I hope it is correct."
 MAX_TOKENS = 1024  # of the paper's runs
@@ -80,6 +80,7 @@ def minerva_task(
         prompt=lambda problem: examples.prefix + question(problem.prompt),
         grade=strict,
         key=key,
+        classes=equal_classes,
         sampling=Sampling(max_tokens=MAX_TOKENS, stop=(STOP,)),
         vote=vote,
         scorers=scorers("math"),

@@ -5,11 +5,12 @@ Here only the two are chosen and named; what they do is in ``llemma.grade``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 from llemma.grade.answer import read
-from llemma.grade.equal import grade_numeric, vote_key
+from llemma.grade.equal import equivalent, grade_numeric, vote_key
 from llemma.grade.kinds import Value
+from llemma.grade.vote import classes
 from llemma.records import Grade, Problem, Scorer
 
 
@@ -21,6 +22,11 @@ def strict(problem: Problem, text: str) -> Grade:
 def key(grade: Grade) -> str | None:
     """The class an answer votes for under the strict grader."""
     return vote_key(grade)
+
+
+def equal_classes(keys: Sequence[str | None], shown: Mapping[str, str]) -> Sequence[Hashable | None]:
+    """Which keys are equal after all: those whose answers the strict grader takes for the same, as 25 % and 0.25."""
+    return classes(keys, key=str, same=lambda one, other: equivalent(shown[one], shown[other]))
 
 
 def scorers(kind: str) -> Mapping[str, Scorer]:

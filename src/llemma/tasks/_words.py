@@ -11,7 +11,7 @@ from typing import Any
 
 from llemma.records import Problem, Sampling, Shot, Task
 from llemma.tasks._prompts import WORDS, Choice, shots
-from llemma.tasks._scoring import key, scorers, strict
+from llemma.tasks._scoring import equal_classes, key, scorers, strict
 
 MAX_TOKENS = 1024  # of the paper's runs
 PAPER_VOTE = Sampling(n=100, temperature=0.6, top_p=0.95)
@@ -102,6 +102,7 @@ def word_task(
         prompt=lambda problem: examples.prefix + question(problem.prompt),
         grade=strict,
         key=key,
+        classes=equal_classes,
         sampling=Sampling(max_tokens=MAX_TOKENS, stop=("\n\n",)),
         vote=vote,
         scorers=scorers("gsm8k"),

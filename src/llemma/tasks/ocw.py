@@ -12,7 +12,7 @@ from llemma.config import setting
 from llemma.records import Problem, Sampling, Shot, Task
 from llemma.tasks._data import Dataset, Row, open_dataset, text_of
 from llemma.tasks._prompts import HELP, MINERVA, Choice, shots
-from llemma.tasks._scoring import key, scorers, strict
+from llemma.tasks._scoring import equal_classes, key, scorers, strict
 
 STOP = "I hope it is correct."
 
@@ -75,6 +75,7 @@ def load(options: Options) -> Task:
         prompt=lambda problem: examples.prefix + question(problem.prompt),
         grade=strict,
         key=key,
+        classes=equal_classes,
         sampling=Sampling(max_tokens=1024, stop=(STOP,)),
         vote=Sampling(n=100, temperature=0.6, top_p=0.95),
         scorers=scorers("ocw"),
