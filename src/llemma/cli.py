@@ -341,6 +341,17 @@ def _compare(call: Call) -> int:
     return 0
 
 
+def _export(call: Call) -> int:
+    from llemma.evaluate.export import export
+
+    written = export(call.settings)
+    if call.json:
+        _print_json({"written": [str(path) for path in written]})
+    else:
+        print("\n".join(map(str, written)))
+    return 0
+
+
 def _table(call: Call) -> int:
     from llemma.report.scores import paper_table
     from llemma.run import atomic_write
@@ -443,6 +454,11 @@ VERBS = {
     "compare": Verb(
         summary="two evaluations problem by problem: difference with interval, McNemar's test",
         words="RUN RUN", settings="evaluate.compare:CompareConfig", run=_compare, field="runs",
+    ),
+    "export": Verb(
+        summary="write an evaluation as lm-eval's sample files or as logs of inspect",
+        words="RUN", settings="evaluate.export:ExportConfig", run=_export, field="run",
+        interrupted="run the same command again",
     ),
     "table": Verb(
         summary="evaluations in the layout of the paper's tables, its figures beside; text, Markdown, CSV or JSON",
