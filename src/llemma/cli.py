@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,8 @@ def _settings(name: str, verb: Verb, words: list[str]) -> Any:
     if names and not verb.field:
         raise ConfigError(f"llemma {name} takes no word {names[0]!r}; see llemma {name} --help")
     if names:
-        keys.append(f"{verb.field}={','.join(names)}")
+        several = next(f for f in fields(kind) if f.name == verb.field).type.startswith("tuple")
+        keys.append(f"{verb.field}={(',' if several else ' ').join(names)}")  # a question may be typed without quotes
     return resolve(kind, files=files, words=keys)
 
 
@@ -341,6 +342,21 @@ def _compare(call: Call) -> int:
     return 0
 
 
+def _solve(call: Call) -> int:
+    from llemma.evaluate.ask import ask
+
+    solved = ask(call.settings)
+    if call.json:
+        _print_json(solved)
+        return 0
+    print(solved.working or "no sample has a readable answer; the first one:\n" + solved.samples[0].text.strip())
+    counted = sum(vote.count for vote in solved.votes)
+    print(f"\nanswer: {solved.answer}   ({counted} of {len(solved.samples)} samples vote)")
+    for vote in solved.votes:
+        print(f"  {vote.count:3}  {vote.answer}")
+    return 0
+
+
 def _export(call: Call) -> int:
     from llemma.evaluate.export import export
 
@@ -438,6 +454,11 @@ VERBS = {
     "eval": Verb(
         summary="sample, grade and score a model on tasks, with 95 % intervals",
         words="TASK...", settings="evaluate.config:EvalConfig", run=_eval, field="tasks",
+    ),
+    "solve": Verb(
+        summary="ask a model one question: samples, vote, working",
+        words='"QUESTION"', settings="evaluate.ask:SolveConfig", run=_solve, field="question",
+        interrupted="run the same command again",
     ),
     "check-task": Verb(
         summary="look at a task without a model: data, prompt, stop strings, references graded against themselves",

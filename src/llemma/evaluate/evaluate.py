@@ -21,11 +21,11 @@ from llemma.evaluate.config import EvalConfig, load_tasks
 from llemma.evaluate.metrics import errors_of
 from llemma.evaluate.overlap import read_overlap
 from llemma.evaluate.plan import Plan, Wanted, plan
-from llemma.evaluate.rows import Row, RowMaker, graders
+from llemma.evaluate.rows import Made, RowMaker, graders
 from llemma.evaluate.score import EvalResult, Tallies, part_of, results, settings_of
 from llemma.evaluate.tally import CORRECT, Tally
 from llemma.records import Completion, Event, Progress, Sampling, Task, silent, to_row
-from llemma.run import Run, json_line, open_run
+from llemma.run import Run, open_run
 
 ERRORS_ALLOWED = 0.05  # share of samples lost to infrastructure above which a score is not worth reporting
 RETRY_AFTER = (1.0, 4.0, 15.0)  # seconds before each further try of a unit whose failure is retryable
@@ -42,14 +42,14 @@ class _Store:
     tallies: Tallies = field(default_factory=Tallies)
     synced: float = field(default_factory=time.monotonic)
 
-    def append(self, rows: Sequence[Row]) -> None:
+    def append(self, rows: Sequence[Made]) -> None:
         if self.run is not None:
             now = time.monotonic()
             sync = now - self.synced >= SYNC_EVERY
-            self.run.append_lines([json_line(row) for row in rows], sync=sync)
+            self.run.append_lines([made.line for made in rows], sync=sync)
             self.synced = now if sync else self.synced
-        for row in rows:
-            self.tallies.of(row["task"]).add(row)
+        for made in rows:
+            self.tallies.of(made.row["task"]).add(made.row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +188,7 @@ def _stream(each: Plan, maker: RowMaker, engine: Streaming, store: _Store, meter
                 if not tally.has(wanted.problem.id, wanted.k):
                     yield wanted, wanted.request
 
-    rows: list[Row] = []
+    rows: list[Made] = []
     stored = time.monotonic()
 
     def put() -> None:
@@ -212,7 +212,7 @@ def _stream(each: Plan, maker: RowMaker, engine: Streaming, store: _Store, meter
         put()
 
 
-def _lost(maker: RowMaker, tally: Tally, wanted: Wanted, caught: Caught) -> Row:
+def _lost(maker: RowMaker, tally: Tally, wanted: Wanted, caught: Caught) -> Made:
     return maker.lost(wanted, str(caught), tally.attempts(wanted.problem.id, wanted.k) + 1)
 
 
@@ -254,7 +254,8 @@ class _Meter:
         note = f"{self.done} samples are already there" if self.done else ""
         progress(Event(stage=self.stage, done=self.done, total=self.total, unit="samples", note=note))
 
-    def show(self, rows: Sequence[Row]) -> None:
+    def show(self, made: Sequence[Made]) -> None:
+        rows = [each.row for each in made]
         good = [row for row in rows if row["error"] is None]
         self.done += len(rows)
         self.made += len(rows)

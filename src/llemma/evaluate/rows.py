@@ -10,6 +10,7 @@ from llemma.errors import ConfigError
 from llemma.evaluate.metrics import GROUPS
 from llemma.evaluate.plan import Wanted
 from llemma.records import Completion, Problem, Scorer, Task
+from llemma.run import json_line
 
 Row = dict[str, Any]
 
@@ -48,50 +49,75 @@ def graders(task: Task, scorer: Literal["both", "strict", "paper"]) -> Graders:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A row and its line in the file."""
+
+    row: Row
+    line: bytes
+
+
 class RowMaker:
     """Makes the rows of one task. ``engine`` is the engine with its version, stored with every sample."""
 
-    task: Task
-    graders: Graders
-    engine: str
+    def __init__(self, task: Task, graders: Graders, engine: str) -> None:
+        self.task, self.graders, self.engine = task, graders, engine
+        self._shared: tuple[str, Row, bytes] = ("", {}, b"")
 
-    def made(self, wanted: Wanted, completion: Completion, seconds: float) -> Row:
+    def made(self, wanted: Wanted, completion: Completion, seconds: float) -> Made:
         """The row of a completion that took ``seconds``."""
-        transcript = {
-            "steps": [{"kind": "text", "text": completion.text, "result": None}],
-            "text": completion.text,
-            "finish": completion.finish,
-            "tokens": completion.tokens,
-            "seconds": seconds,
+        text = completion.text
+        row: Row = {
+            "id": wanted.id,
+            "problem": wanted.problem.id,
+            "k": wanted.k,
+            "transcript": {
+                "steps": [{"kind": "text", "text": text, "result": None}],
+                "text": text,
+                "finish": completion.finish,
+                "tokens": completion.tokens,
+                "seconds": seconds,
+            },
+            **self.graders.grade(wanted.problem, text),
+            "error": None,
+            "logprob": completion.logprob,
+            "prompt_tokens": completion.prompt_tokens,
+            "seed": wanted.request.seed,
         }
-        row = self._start(wanted, wanted.id, transcript)
-        row |= self.graders.grade(wanted.problem, completion.text)
-        row["error"] = None
-        row["logprob"] = completion.logprob
-        row["prompt_tokens"] = completion.prompt_tokens
-        return self._rest(wanted, row)
+        return self._whole(wanted, row)
 
-    def lost(self, wanted: Wanted, error: str, attempt: int) -> Row:
+    def lost(self, wanted: Wanted, error: str, attempt: int) -> Made:
         """The row of a lost sample, under an id of its own, so that the sample's id stays free for the next try."""
-        row = self._start(wanted, f"{wanted.id}!{attempt}", None)
-        row |= {"grade": None, "key": None, "error": error}
-        return self._rest(wanted, row)
+        row: Row = {
+            "id": f"{wanted.id}!{attempt}",
+            "problem": wanted.problem.id,
+            "k": wanted.k,
+            "transcript": None,
+            "grade": None,
+            "key": None,
+            "error": error,
+            "seed": wanted.request.seed,
+        }
+        return self._whole(wanted, row)
 
-    def _start(self, wanted: Wanted, id: str, transcript: Row | None) -> Row:
-        return {"id": id, "problem": wanted.problem.id, "k": wanted.k, "transcript": transcript}
+    def _whole(self, wanted: Wanted, row: Row) -> Made:
+        """The row with what all samples of its problem share; that part, the longest, is encoded once a problem."""
+        problem, shared, encoded = self._shared
+        if problem != wanted.problem.id:
+            shared = self._of_problem(wanted.problem, wanted.request.prompt)
+            encoded = json_line(shared)
+            self._shared = wanted.problem.id, shared, encoded
+        return Made(row={**row, **shared}, line=json_line(row)[:-2] + b", " + encoded[1:])
 
-    def _rest(self, wanted: Wanted, row: Row) -> Row:
-        problem = wanted.problem
-        row["task"] = self.task.name
-        row["question"] = problem.prompt
-        row["reference"] = problem.answer
-        row["seed"] = wanted.request.seed
-        row["engine"] = self.engine
-        row["prompt"] = wanted.request.prompt
+    def _of_problem(self, problem: Problem, prompt: str) -> Row:
+        shared = {
+            "task": self.task.name,
+            "question": problem.prompt,
+            "reference": problem.answer,
+            "engine": self.engine,
+            "prompt": prompt,
+        }
         groups = {name: problem.meta[name] for name in GROUPS if name in problem.meta}
-        if groups:
-            row["groups"] = groups
-        return row
+        return {**shared, "groups": groups} if groups else shared
 
 
 def _score(scorer: Scorer, problem: Problem, text: str) -> Row:

@@ -68,6 +68,12 @@ def own_examples() -> list[Shot]:
     ]
 
 
+def few_shot(count: int, text: str) -> str:
+    """A question behind ``count`` of our examples."""
+    examples = own_examples()[:count]
+    return "".join(f"{shot.question}{shot.completion}\n\n" for shot in examples) + question(text)
+
+
 def minerva_task(
     name: str, problems: Iterable[Problem], meta: dict[str, Any], *, prompt: Choice, count: int | None,
     vote: Sampling | None = None,
