@@ -6,6 +6,8 @@ import http.server
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,16 +18,29 @@ import pytest
 from llemma import plugins
 from llemma.config import build, keys
 from llemma.errors import ConfigError, DataError
+from llemma.evaluate.check import CheckConfig, check_tasks
 from llemma.evaluate.config import load_tasks
 from llemma.fetch import Remote, cached, fetch
 from llemma.grade.equal import grade_numeric, vote_class
-from llemma.records import Shot, Task
+from llemma.records import Problem, Shot, Task
 from llemma.run import sha256_file
 from llemma.sources import generated as source
-from llemma.tasks import _choice, _minerva, _prompts, _words, generated, gsm8k, mmlu_stem, ocw
+from llemma.tasks import (
+    _choice,
+    _minerva,
+    _prompts,
+    _words,
+    generated,
+    gsm8k,
+    gsm8k_python,
+    math_python,
+    mmlu_stem,
+    ocw,
+)
 from llemma.tasks import math as math_task
 from llemma.tasks._data import open_dataset
 from llemma.tasks._minerva import last_box
+from llemma.tasks._programs import output_of, strict_value, with_output
 
 FAMILIES = source.families()
 
@@ -379,3 +394,60 @@ def test_the_original_form_of_a_file_counts_as_published(bare: Path, monkeypatch
     dataset = replace(gsm8k.DATA, rows=1, original_sha256=sha256_file(path))
     assert open_dataset(dataset).published
     assert not open_dataset(replace(dataset, rows=2)).published
+
+
+@DATA
+@pytest.mark.parametrize("prompt", ["paper", "own"])
+@pytest.mark.parametrize("name", [*PUBLISHED, "gsm8k_python", "math_python"])
+def test_every_task_passes_its_checks(name: str, prompt: str) -> None:
+    (checked,) = check_tasks(CheckConfig(tasks=(name,), options={"prompt": prompt}))
+    assert checked.ok, [check for check in checked.checks if check.ok is False]
+
+
+# --- programs
+
+
+def run_program(code: str) -> str:
+    """The output of one of our own programs, in a fresh Python."""
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("shot", gsm8k_python.own_examples(), ids=lambda shot: shot.answer)
+def test_our_gsm8k_programs_give_their_answers(shot: Shot) -> None:
+    output = run_program(shot.completion + "\nprint(solution())")
+    problem = Problem(id="x", prompt=shot.question, answer=str(shot.answer))
+    assert strict_value(problem, with_output(shot.completion, output)).verdict == "correct", output
+
+
+@pytest.mark.parametrize("shot", math_python.own_examples(), ids=lambda shot: shot.answer)
+def test_our_math_programs_give_their_answers(shot: Shot) -> None:
+    body, _, rest = shot.completion.partition("```")
+    imports = rest.partition("```")[2].partition("```")[0]
+    output = run_program(f"{imports}\n{body}\nprint(answer)")
+    problem = Problem(id="x", prompt=shot.question, answer=str(shot.answer))
+    assert strict_value(problem, with_output(shot.completion, output)).verdict == "correct", output
+
+
+def test_the_last_output_of_a_program_is_its_answer() -> None:
+    problem = Problem(id="x", prompt="?", answer="1/2")
+    text = with_output(with_output("```python\nprint(3)\n```", "3"), "looking\n0.5\n")
+    assert output_of(text) == "looking\n0.5" and strict_value(problem, text).verdict == "correct"
+    assert strict_value(problem, "The answer is 1/2.").reason == "no output of a program"
+    assert strict_value(problem, with_output("x", "")).reason == "the program gave nothing"
+    assert strict_value(problem, with_output("x", "0.6")).verdict == "wrong"
+
+
+@DATA
+def test_the_program_prompts_are_the_papers_byte_for_byte() -> None:
+    folder = Path(os.environ["LLEMMA_DATA"]) / "prompts"
+    (pal,) = load_tasks(["gsm8k_python"], {})
+    question = pal.problems[0].prompt
+    text = (folder / "python_gsm__PAL_PROMPT.txt").read_bytes().decode().strip()
+    assert pal.prompt(pal.problems[0]) == text.replace("{question}", question)
+    (sympy,) = load_tasks(["math_python"], {})
+    text = (folder / "sympy_math__PROMPT.txt").read_bytes().decode()
+    assert sympy.prompt(sympy.problems[0]).startswith(
+        text + "\n\nProblem:\n" + sympy.problems[0].prompt + "\n\nYou are"
+    )
+    assert (len(pal.shots), len(sympy.shots)) == (8, 5)

@@ -56,7 +56,8 @@ class Sampling:
 class Completion:
     """What a model wrote after a prompt, without the stop string (``finish``: stop, eos, length).
 
-    ``seconds`` is the time it took, 0 when the back end cannot tell it from that of its neighbours.
+    ``seconds`` is the time it took, 0 when the back end cannot tell it from that of its neighbours. ``steps`` are the
+    turns of a completion that used tools; without them it is one turn of text.
     """
 
     text: str
@@ -65,6 +66,7 @@ class Completion:
     tokens: int = 0
     prompt_tokens: int = 0
     seconds: float = 0.0
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

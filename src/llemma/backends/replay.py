@@ -173,6 +173,7 @@ def _of_rows(row: Row, where: str) -> Entries:
         logprob=row.get("logprob"),
         prompt_tokens=row.get("prompt_tokens") or 0,
         seconds=written.seconds,
+        steps=written.steps if len(written.steps) > 1 else (),
     )
     return {_exact(prompt, seed): completion}
 

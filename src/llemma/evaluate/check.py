@@ -137,6 +137,8 @@ def _references(name: str, task: Task, scorer: Scorer, *, judged: bool) -> Check
 
 
 def _examples(task: Task) -> Check:
+    if "python" in task.tools:
+        return Check(name="examples", ok=None, detail=f"{len(task.shots)} programs, not run here")
     wrong = []
     judge = graders(task, "strict").front.grade
     known = [shot for shot in task.shots if shot.answer is not None]

@@ -71,7 +71,8 @@ class RowMaker:
             "problem": wanted.problem.id,
             "k": wanted.k,
             "transcript": {
-                "steps": [{"kind": "text", "text": text, "result": None}],
+                "steps": [{"kind": step.kind, "text": step.text, "result": step.result} for step in completion.steps]
+                or [{"kind": "text", "text": text, "result": None}],
                 "text": text,
                 "finish": completion.finish,
                 "tokens": completion.tokens,

@@ -34,6 +34,11 @@ def scorers(kind: str) -> Mapping[str, Scorer]:
     return {}
 
 
+def program_scorers(kind: str) -> Mapping[str, Scorer]:
+    """The other scorers of a task that is answered by programs."""
+    return {}
+
+
 def is_number(answer: str) -> bool:
     """Whether a reference is one number, written with a digit."""
     return any(map(str.isdigit, answer)) and isinstance(read(answer), Value)
