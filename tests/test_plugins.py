@@ -45,6 +45,8 @@ def test_every_plugin_describes_itself_in_one_line(kind):
 @pytest.mark.parametrize("kind", plugins.KINDS)
 def test_every_plugin_loads(kind):
     for name in plugins.names(kind):
+        if name == "vllm" and importlib.util.find_spec("vllm") is None:
+            continue  # GPUs only
         assert plugins.load(kind, name).__name__ == f"llemma.{kind}.{name}"
 
 
