@@ -119,7 +119,7 @@ def copied(finished, tmp_path) -> Path:
         (["corpus", "recipe.toml", "sources.mine.rule=pyhton"], "no code rule 'pyhton'; did you mean python?"),
         (["corpus", "recipe.toml", "--fast"], "unknown option --fast; keys are written key=value"),
         ([*EVAL, "model=hg:x"], "unknown backend 'hg'; did you mean hf?"),
-        ([*EVAL, "model=trained"], "model='trained' is not of the form KIND:TARGET; known kinds: hf:…, replay:…"),
+        ([*EVAL, "model=trained"], "model='trained' is not of the form KIND:TARGET; known kinds: hf:…, openai:…"),
         ([*EVAL, "model=hf:x", "options.shot=1"], "unknown option 'shot' of generated:addition; did you mean shots?"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",

@@ -2,54 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adder import TASK, Adder, comparable, config, rows, scores, value
 from llemma.backends import Request, open_backend
 from llemma.config import build
 from llemma.errors import BackendError, ConfigError, DataError, RunError
 from llemma.evaluate import evaluate as module
-from llemma.evaluate.evaluate import EvalConfig, EvalResult, evaluate, load_tasks, request_seed
-from llemma.evaluate.metrics import metrics_of
+from llemma.evaluate.config import EvalConfig, load_tasks, request_seed
+from llemma.evaluate.evaluate import evaluate
+from llemma.evaluate.metrics import Scope, metrics_of
+from llemma.evaluate.score import Tallies
 from llemma.records import Completion, Event, Sampling
-
-TASK = "generated:addition"
-
-
-class Adder:
-    """Adds the last two numbers of a prompt, sometimes wrongly or without an answer, decided by the seed.
-
-    Like a real engine it may depend on what shares the batch: ``entangled`` mixes the whole batch into each answer.
-    """
-
-    def __init__(self, batch: int = 7, entangled: bool = True) -> None:
-        self.batch, self.entangled, self.calls = batch, entangled, 0
-        self.info: Mapping[str, str] = {"engine": "adder", "version": "1", "model": "adder"}
-
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
-        self.calls += 1
-        mixed = "".join(f"{r.prompt}{r.seed}" for r in requests) if self.entangled else ""
-        return [self.answer(request, mixed) for request in requests]
-
-    def answer(self, request: Request, mixed: str) -> Completion:
-        numbers = [int(n) for n in re.findall(r"\d+", request.prompt.rpartition("Problem:")[2])]
-        dice = hashlib.sha256(f"{request.prompt}{request.seed}{mixed}".encode()).digest()[0]
-        total = sum(numbers) + (dice % 3 if dice < 90 else 0)
-        text = f"Let us see.\nFinal Answer: The final answer is ${total}$. "
-        return Completion(text="I do not know." if dice > 240 else text, finish="stop", tokens=12)
 
 
 class Flaky(Adder):
     """Fails in the calls whose number ``fails`` holds true for."""
 
-    def __init__(self, fails: Callable[[int], bool], retryable: bool = False, batch: int = 7) -> None:
+    def __init__(self, fails: Callable[[int], bool], retryable: bool = False, batch: int = 8) -> None:
         super().__init__(batch)
         self.fails, self.retryable = fails, retryable
 
@@ -58,34 +34,6 @@ class Flaky(Adder):
             self.calls += 1
             raise BackendError(f"out of luck in call {self.calls - 1}", retryable=self.retryable)
         return super().complete(requests, sampling)
-
-
-def config(run: Path | None = None, **changes: Any) -> EvalConfig:
-    table: dict[str, Any] = {"tasks": (TASK,), "model": "adder:", "samples": 4, "run": run}
-    return EvalConfig(**{**table, "options": {"count": 12}, **changes})
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def comparable(run: Path) -> list[str]:
-    """The rows without durations, in an order of their own."""
-    found = rows(run)
-    for row in found:
-        if row["transcript"]:
-            row["transcript"]["seconds"] = 0
-    return sorted(json.dumps(row, sort_keys=True) for row in found)
-
-
-def scores(run: Path) -> Any:
-    """metrics.json without the folder's own path."""
-    found = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    return [{name: value for name, value in task.items() if name != "run"} for task in found["tasks"]]
-
-
-def value(result: EvalResult, name: str) -> float:
-    return next(m.value for m in result.tasks[0].metrics if m.name == name)
 
 
 def test_a_run_holds_self_contained_rows_and_metrics_that_follow_from_them(tmp_path: Path) -> None:
@@ -102,7 +50,10 @@ def test_a_run_holds_self_contained_rows_and_metrics_that_follow_from_them(tmp_p
     assert [m.name for m in task.metrics] == ["accuracy", "maj@2", "maj@4", "pass@4"]
     assert value(result, "accuracy") == pytest.approx(sum(r["grade"]["verdict"] == "correct" for r in stored) / 48)
     assert all(0 <= m.low <= m.value <= m.high <= 1 and m.n == 12 for m in task.metrics)
-    assert metrics_of(stored[::-1], task=TASK, run=task.run) == task
+    tallies = Tallies()
+    tallies.take(stored[::-1], tmp_path)
+    again = metrics_of(tallies.of(TASK), Scope(samples=4), task=TASK)
+    assert replace(again, run=task.run, prompt=task.prompt, sampling=task.sampling) == task
     assert scores(tmp_path / "run")[0]["metrics"][0]["value"] == value(result, "accuracy")
     assert sum(group.n for group in task.groups) == 12
 
@@ -144,7 +95,7 @@ def test_a_finished_run_calls_the_model_no_more(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
     evaluate(config(tmp_path), backend=Adder())
-    for change in ({"seed": 1}, {"samples": 5}, {"options": {"count": 12, "shots": 1}}):
+    for change in ({"seed": 1}, {"samples": 1}, {"temperature": 0.7}, {"options": {"count": 12, "shots": 1}}):
         with pytest.raises(RunError, match="other settings"):
             evaluate(config(tmp_path, **change), backend=Adder())
     with pytest.raises(RunError, match="batch"):
@@ -160,11 +111,11 @@ def test_a_lost_unit_is_stored_reported_and_tried_again(tmp_path: Path) -> None:
     changes = {"options": {"count": 40}, "samples": 4}
     whole = evaluate(config(tmp_path / "whole", **changes), backend=Adder())
     result = evaluate(config(tmp_path / "run", **changes), backend=Flaky(lambda call: call == 3))
-    assert (result.tasks[0].errors, result.tasks[0].samples) == (7, 160)
+    assert (result.tasks[0].errors, result.tasks[0].samples) == (8, 160)
     lost = [row for row in rows(tmp_path / "run") if row["error"]]
-    assert len(lost) == 7 and all(row["id"].endswith("!1") and row["grade"] is None for row in lost)
+    assert len(lost) == 8 and all(row["id"].endswith("!1") and row["grade"] is None for row in lost)
     assert lost[0]["error"] == "BackendError: out of luck in call 3"
-    assert result.tasks[0].metrics[0].n == 39  # one problem lost its four samples, its neighbour three
+    assert result.tasks[0].metrics[0].n == 38  # two problems lost their four samples
     mended = evaluate(config(tmp_path / "run", **changes), backend=Adder())
     assert mended.tasks[0].errors == 0
     assert mended.tasks[0].metrics == whole.tasks[0].metrics
@@ -176,18 +127,18 @@ def test_retryable_failures_are_tried_again_at_once(tmp_path: Path, monkeypatch:
     result = evaluate(config(tmp_path), backend=engine)
     assert result.tasks[0].errors == 0
     assert result.tasks[0].metrics == evaluate(config(), backend=Adder()).tasks[0].metrics
-    assert engine.calls == 3 * 7  # seven units, each made in its third call
+    assert engine.calls == 3 * 6  # six units, each made in its third call
 
 
 def test_too_many_lost_samples_are_no_score(tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match=r"7 of 48 samples .* out of luck in call 2; the same command"):
+    with pytest.raises(BackendError, match=r"8 of 48 samples .* out of luck in call 2; the same command"):
         evaluate(config(tmp_path), backend=Flaky(lambda call: call == 2))
     assert len(rows(tmp_path)) == 48
-    assert scores(tmp_path)[0]["errors"] == 7
-    with pytest.raises(BackendError, match="7 of 48"):
+    assert scores(tmp_path)[0]["errors"] == 8
+    with pytest.raises(BackendError, match="8 of 48"):
         evaluate(config(tmp_path), backend=Flaky(lambda call: True))
     again = [row["id"] for row in rows(tmp_path) if row["id"].endswith("!2")]
-    assert len(again) == 7
+    assert len(again) == 8
     assert evaluate(config(tmp_path), backend=Adder()).tasks[0].errors == 0
 
 
@@ -196,7 +147,7 @@ def test_a_back_end_that_answers_too_little_is_an_error() -> None:
         def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
             return super().complete(requests, sampling)[1:]
 
-    with pytest.raises(BackendError, match="gave 6 completions for 7"):
+    with pytest.raises(BackendError, match="gave 7 completions for 8"):
         evaluate(config(), backend=Short())
 
 
@@ -252,7 +203,7 @@ def test_one_sample_is_greedy_and_more_are_not() -> None:
 def test_progress_says_how_far_how_fast_and_how_well() -> None:
     events: list[Event] = []
     evaluate(config(), backend=Adder(), progress=events.append)
-    assert [event.done for event in events] == [0, 7, 14, 21, 28, 35, 42, 48]
+    assert [event.done for event in events] == [0, 8, 16, 24, 32, 40, 48]
     assert events[-1].total == 48 and events[-1].unit == "samples"
     assert set(events[-1].figures) == {"samples/s", "tokens/s", "accuracy so far"}
 
@@ -321,8 +272,8 @@ def test_a_file_outside_the_package_is_a_task(tmp_path: Path) -> None:
     ("table", "message"),
     [
         ({"tasks": []}, "no task given"),
-        ({"samples": 0}, "samples=0"),
-        ({"samples": 4, "temperature": 0}, "4 times the same text"),
+        ({"samples": -1}, "samples=-1"),
+        ({"samples": 4, "temperature": 0}, "the same text again and again"),
         ({"temperature": -1}, "must not be negative"),
         ({"top_p": 0}, "top_p=0"),
         ({"limit": 0}, "limit=0"),

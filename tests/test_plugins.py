@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,7 @@ import textwrap
 import pytest
 
 from llemma import config, plugins
+from llemma.backends import open_backend
 from llemma.errors import ConfigError, MissingDependency
 
 PLUGIN = '''
@@ -43,6 +45,8 @@ def test_every_plugin_describes_itself_in_one_line(kind):
 @pytest.mark.parametrize("kind", plugins.KINDS)
 def test_every_plugin_loads(kind):
     for name in plugins.names(kind):
+        if name == "vllm" and importlib.util.find_spec("vllm") is None:
+            continue  # GPUs only
         assert plugins.load(kind, name).__name__ == f"llemma.{kind}.{name}"
 
 
@@ -122,3 +126,9 @@ def test_every_extra_named_in_the_hint_exists_in_pyproject(root):
     extras = tables["project"]["optional-dependencies"]
     for module, extra in plugins.EXTRA_OF.items():
         assert any(line.partition(">")[0] == module for line in extras[extra]), (module, extra)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed here")
+def test_the_vllm_back_end_says_what_is_missing():
+    with pytest.raises(MissingDependency, match=r'vllm is not installed; .* pip install "llemma\[vllm\]"'):
+        open_backend("vllm:some/model")

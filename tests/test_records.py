@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from llemma import records
 from llemma.records import Event, Execution, Goal, Grade, Metric, ProofState, Sample, Sampling, from_row, silent, to_row
 
-# Every record that is data alone; Task holds functions.
+# Every record that is data alone; a task and its scorers hold functions.
+FUNCTIONS = (records.Task, records.Scorer)
 RECORDS = [
     kind
     for kind in vars(records).values()
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind is not records.Task
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind not in FUNCTIONS
 ]
 
 json_values = st.recursive(
@@ -45,7 +46,7 @@ def test_round_trip_through_a_json_line(kind, data):
     assert from_row(kind, json.loads(json.dumps(to_row(record)))) == record
 
 
-@pytest.mark.parametrize("kind", [*RECORDS, records.Task], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*RECORDS, *FUNCTIONS], ids=lambda kind: kind.__name__)
 def test_records_are_frozen_slotted_and_keyword_only(kind):
     assert kind.__dataclass_params__.frozen
     assert "__slots__" in vars(kind)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import http.server
+import json
 import os
 import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +18,29 @@ import pytest
 from llemma import plugins
 from llemma.config import build, keys
 from llemma.errors import ConfigError, DataError
+from llemma.evaluate.check import CheckConfig, check_tasks
+from llemma.evaluate.config import load_tasks
+from llemma.fetch import Remote, cached, fetch
 from llemma.grade.equal import grade_numeric, vote_class
-from llemma.records import Task
+from llemma.records import Problem, Shot, Task
+from llemma.run import sha256_file
 from llemma.sources import generated as source
-from llemma.tasks import generated, gsm8k
+from llemma.tasks import (
+    _choice,
+    _minerva,
+    _prompts,
+    _words,
+    generated,
+    gsm8k,
+    gsm8k_python,
+    math_python,
+    mmlu_stem,
+    ocw,
+)
+from llemma.tasks import math as math_task
+from llemma.tasks._data import open_dataset
+from llemma.tasks._minerva import last_box
+from llemma.tasks._programs import output_of, strict_value, with_output
 
 FAMILIES = source.families()
 
@@ -96,54 +122,173 @@ def test_every_task_is_described_and_has_documented_options(name: str) -> None:
     assert all(key.help and key.default != "required" for key in keys(plugins.load("tasks", name).Options))
 
 
-# --- gsm8k
+# --- files: found, fetched, checked
 
 
-def test_gsm8k_says_what_to_do_without_its_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("LLEMMA_DATA", raising=False)
-    with pytest.raises(DataError, match=r"grade-school-math .* set LLEMMA_DATA"):
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty folder as LLEMMA_DATA, another as the cache, fetching forbidden."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("LLEMMA_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("LLEMMA_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "data"
+
+
+class _Files(http.server.BaseHTTPRequestHandler):
+    """Serves one file at /good, half of it at /short, an error at /broken; counts the calls."""
+
+    content = b"line one\nline two\n" * 1000
+    calls = 0
+
+    def do_GET(self) -> None:
+        type(self).calls += 1
+        if self.path.startswith("/broken"):
+            self.send_error(500)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        whole = not self.path.startswith("/short")
+        self.wfile.write(self.content if whole else self.content[:1000])
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The address of a local file server."""
+    _Files.calls = 0
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Files) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def online(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetching allowed, without pauses between tries."""
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr("llemma.fetch.time.sleep", lambda seconds: None)
+
+
+def sha256(data: bytes, tmp_path: Path) -> str:
+    (tmp_path / "hashed").write_bytes(data)
+    return sha256_file(tmp_path / "hashed")
+
+
+def test_a_fetched_file_is_checked_and_kept(server: str, online: None, tmp_path: Path) -> None:
+    remote = Remote(url=f"{server}/good/file.jsonl", sha256=sha256(_Files.content, tmp_path))
+    assert cached(remote) is None
+    path = fetch(remote)
+    assert path.read_bytes() == _Files.content and fetch(remote) == cached(remote) == path
+    assert _Files.calls == 1
+    path.write_bytes(b"damaged")
+    assert fetch(remote).read_bytes() == _Files.content and _Files.calls == 2
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_what_is_not_the_file_is_not_kept(server: str, online: None, tmp_path: Path) -> None:
+    right = sha256(_Files.content, tmp_path)
+    with pytest.raises(DataError, match=r"sha256 is .* expected 0000"):
+        fetch(Remote(url=f"{server}/good", sha256="0" * 64))
+    for kind in ("short", "broken"):
+        with pytest.raises(DataError, match="cannot be fetched"):
+            fetch(Remote(url=f"{server}/{kind}", sha256=right))
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_nothing_is_fetched_offline(server: str, bare: Path) -> None:
+    with pytest.raises(DataError, match="HF_HUB_OFFLINE forbids"):
+        fetch(Remote(url=f"{server}/good", sha256="0" * 64))
+    assert _Files.calls == 0
+
+
+def test_a_benchmark_that_is_not_here_is_named_with_its_remedy(bare: Path) -> None:
+    with pytest.raises(DataError, match=r"gsm8k_test\.jsonl \(openai/gsm8k .* set LLEMMA_DATA .*githubusercontent"):
         gsm8k.load(gsm8k.Options())
-    monkeypatch.setenv("LLEMMA_DATA", str(tmp_path))
-    with pytest.raises(DataError, match=r"gsm8k_test\.jsonl: no such file"):
-        gsm8k.load(gsm8k.Options())
+    assert not gsm8k.available()
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "holds no problems"),
-        ('{"question": "q"}\n', ":1: expected the text fields"),
+        ('{"question": "q"}\n', ":1: expected the text field answer"),
         ('{"question": "q", "answer": "5"}\n', ":1: the answer does not end in"),
         ('{"question": "q", "answer": "#### five"}\n', ":1: the answer does not end in"),
     ],
 )
-def test_gsm8k_names_the_bad_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / gsm8k.FILE).write_text(text)
-    monkeypatch.setenv("LLEMMA_DATA", str(tmp_path))
+def test_a_bad_line_is_named(bare: Path, text: str, message: str) -> None:
+    (bare / gsm8k.DATA.file).write_text(text)
     with pytest.raises(DataError, match=message):
         gsm8k.load(gsm8k.Options())
 
 
-def test_gsm8k_takes_another_file_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / gsm8k.FILE).write_text('{"question": "1 + 1?", "answer": "1 + 1 = 2\\n#### 2"}\n')
-    monkeypatch.setenv("LLEMMA_DATA", str(tmp_path))
+def test_another_file_is_taken_and_told(bare: Path) -> None:
+    (bare / gsm8k.DATA.file).write_text('{"question": "1 + 1?", "answer": "1 + 1 = 2\\n#### 2"}\n')
     task = gsm8k.load(gsm8k.Options(shots=2))
-    assert (task.meta["rows"], task.meta["published"]) == (1, False)
+    assert (task.meta["rows"], task.meta["published"], task.meta["prompt"]) == (1, False, "own")
     prompt = task.prompt(task.problems[0])
     assert prompt.endswith("\n\nQ: 1 + 1?\nA:") and prompt.count("The answer is") == 2
-    answers = " ".join(reasoning for _, reasoning, _ in gsm8k.EXAMPLES)
-    assert not [stop for stop in task.sampling.stop if stop in answers]
+    assert gsm8k.load(gsm8k.Options(shots=0)).prompt(task.problems[0]) == "Q: 1 + 1?\nA:"
+    with pytest.raises(ConfigError, match="examples for 0 to 8"):
+        gsm8k.load(gsm8k.Options(shots=9))
 
 
-def test_gsm8k_examples_are_right() -> None:
-    for _, reasoning, answer in gsm8k.EXAMPLES:
+def test_a_missing_choice_of_mmlu_is_the_word_none(bare: Path) -> None:
+    row = {"question": "How many?", "options": [float("nan"), "1", "2", "3"], "answer": "B", "topic": "x", "id": 1}
+    (bare / mmlu_stem.DATA.file).write_text(json.dumps(row) + "\n")
+    task = mmlu_stem.load(mmlu_stem.Options())
+    assert "\n(A) None, (B) 1, (C) 2, (D) 3\nSolution:" in task.prompt(task.problems[0])
+
+
+# --- prompts
+
+
+def test_the_papers_prompt_is_read_from_its_source_file(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    literal = "Q: one\nA: The answer is 1.\n\nQ: two\nA: The answer is 2."
+    source_file = f"import nothing_there\nOTHER = 3\nPROMPT = {literal!r}.strip()\nraise SystemExit\n".encode()
+    prompt = _prompts.Published(
+        file="x.txt", path="x.py", name="PROMPT",
+        sha256=sha256(literal.encode(), tmp_path), source_sha256=sha256(source_file, tmp_path),
+    )  # fmt: skip
+    monkeypatch.setitem(_prompts.PUBLISHED, "gsm8k", prompt)
+    with pytest.raises(DataError, match=r"paper's examples cannot be had .* options\.prompt=own"):
+        _prompts.published("gsm8k", "paper")
+    assert _prompts.published("gsm8k", "auto") is None and _prompts.published("gsm8k", "own") is None
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / f"{prompt.source_sha256[:16]}-x.py").write_bytes(source_file)
+    assert _prompts.published("gsm8k", "paper") == _prompts.published("gsm8k", "auto") == literal
+    ours = [Shot(question="Q: three\nA:", completion=" The answer is 3.", answer="3")]
+
+    def shots(choice: _prompts.Choice, count: int | None) -> _prompts.Shots:
+        return _prompts.shots("gsm8k", ours, choice, count, _prompts.WORDS, _words.gold)
+
+    two = shots("auto", None)
+    assert two.prefix == literal + "\n\n" and two.meta["shots"] == 2 and two.meta["prompt"] == "paper"
+    assert two.meta["prompt_sha256"] == prompt.sha256 and [shot.answer for shot in two.single] == ["1", "2"]
+    assert shots("auto", 1).prefix == "Q: one\nA: The answer is 1.\n\n" and shots("auto", 0).prefix == ""
+    assert shots("own", None).single == tuple(ours) and shots("own", None).meta["prompt_origin"] == "llemma"
+
+
+def test_a_changed_prompt_file_is_refused(bare: Path) -> None:
+    (bare / "prompts").mkdir()
+    (bare / "prompts" / "gsm8k__PROMPT.txt").write_text("Q: mine\nA: The answer is 1.")
+    with pytest.raises(DataError, match=r"sha256 is .* expected 10ac6d4e"):
+        _prompts.published("gsm8k", "auto")
+
+
+def test_our_word_problem_examples_are_right() -> None:
+    for _, reasoning, answer in _words.EXAMPLES:
         assert grade_numeric(f" {reasoning} The answer is {answer}.", answer).verdict == "correct"
         parts = equations(reasoning)
         assert parts
         for left, right in (part.split(" = ") for part in parts):
             assert value_of(left) == float(right), reasoning
-    with pytest.raises(ConfigError, match="examples for 0 to 4"):
-        build(gsm8k.Options, {"shots": 9})
 
 
 def equations(reasoning: str) -> list[str]:
@@ -163,17 +308,146 @@ def value_of(expression: str) -> float:
     return total + (term if sign == "+" else -term)
 
 
-@pytest.mark.skipif(
-    not os.environ.get("LLEMMA_DATA"),
-    reason="needs GSM8K; enable with: LLEMMA_DATA=../shared/data .venv/bin/python -m pytest tests/test_tasks.py",
+@pytest.mark.parametrize(
+    ("solution", "answer"),
+    [
+        (r"so $x = \boxed{5}$.", "5"),
+        (r"\boxed{1} then \boxed{\frac{1}{2}}.", r"\frac{1}{2}"),
+        (r"the set \boxed{\{1,2\}}", r"\{1,2\}"),
+        (r"hence $\boxed 7$ and", "7"),
+        (r"\fbox{A}", "A"),
+        (r"\boxed{unclosed", None),
+        ("none", None),
+        (r"\boxed{}", None),
+    ],
 )
-def test_gsm8k_is_the_published_file_and_every_reference_is_right() -> None:
-    task = gsm8k.load(gsm8k.Options())
-    assert (task.meta["rows"], task.meta["published"]) == (1319, True)
+def test_the_reference_of_a_solution_is_its_last_box(solution: str, answer: str | None) -> None:
+    assert last_box(solution) == answer
+
+
+# --- the published files
+
+DATA = pytest.mark.skipif(
+    not os.environ.get("LLEMMA_DATA"),
+    reason="needs the benchmarks; enable with: LLEMMA_DATA=../shared/data python -m pytest tests/test_tasks.py",
+)
+PUBLISHED = {"gsm8k": 1319, "math": 5000, "math500": 500, "ocw": 272, "mmlu_stem": 3018, "sat": 32}
+
+
+@DATA
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_file_is_the_published_one_and_so_is_the_prompt(name: str) -> None:
+    (task,) = load_tasks([name], {})
+    assert (task.meta["rows"], len(task.problems), task.meta["published"]) == (PUBLISHED[name],) * 2 + (True,)
+    assert task.meta["prompt"] == "paper" and task.meta["prompt_sha256"] == _prompts.PUBLISHED[paper_of(name)].sha256
+    (own,) = load_tasks([name], {"prompt": "own"})
+    for one in (task, own):
+        prefix = common_prefix([one.prompt(p) for p in one.problems])
+        assert prefix.count("he answer is" if name == "gsm8k" else "I hope it is correct.") == one.meta["shots"]
+        assert not [stop for stop in one.sampling.stop if stop == "\n\n" and stop in own_solutions(name)]
+    assert not {question for question, *_ in _words.EXAMPLES + _minerva.EXAMPLES + _choice.EXAMPLES + ocw.EXAMPLES} & {
+        problem.prompt for problem in task.problems
+    }
+
+
+def paper_of(name: str) -> str:
+    return "math" if name == "math500" else name
+
+
+def own_solutions(name: str) -> str:
+    return " ".join(reasoning for _, reasoning, _ in _words.EXAMPLES) if name == "gsm8k" else ""
+
+
+@DATA
+def test_the_subjects_of_math_and_mmlu_have_their_published_sizes() -> None:
+    for module in (math_task, mmlu_stem):
+        name = "math" if module is math_task else "mmlu_stem"
+        (task,) = load_tasks([name], {})
+        counts = {s: sum(p.meta["subject"] == s for p in task.problems) for s in module.SUBJECTS}
+        assert counts == module.SUBJECTS and sum(counts.values()) == len(task.problems)
+        (one,) = load_tasks([f"{name}:{next(iter(module.SUBJECTS))}"], {})
+        assert len(one.problems) == next(iter(module.SUBJECTS.values()))
+    with pytest.raises(ConfigError, match="unknown subject 'algebr' of math; did you mean algebra"):
+        load_tasks(["math:algebr"], {})
+
+
+@DATA
+def test_the_kinds_of_ocw_references_are_those_of_the_paper() -> None:
+    (task,) = load_tasks(["ocw"], {})
+    kinds = [problem.meta["kind"] for problem in task.problems]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"numeric": 188, "expression": 72, "equation": 12}
+
+
+@DATA
+def test_every_reference_of_gsm8k_is_right() -> None:
+    (task,) = load_tasks(["gsm8k"], {})
     verdicts = [task.grade(p, p.meta["solution"]).verdict for p in task.problems]
     assert verdicts.count("correct") == 1319
     sentences = [task.grade(p, f" So. The answer is {p.answer}.").verdict for p in task.problems]
     assert sentences.count("correct") == 1319
-    prefix = common_prefix([task.prompt(p) for p in task.problems])
-    assert prefix.count("The answer is") == 4
-    assert not {question for question, _, _ in gsm8k.EXAMPLES} & {p.prompt for p in task.problems}
+
+
+@DATA
+def test_the_original_form_of_a_file_counts_as_published(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = bare / gsm8k.DATA.file
+    path.write_text('{"question": "q?", "answer": "#### 1"}\n')
+    dataset = replace(gsm8k.DATA, rows=1, original_sha256=sha256_file(path))
+    assert open_dataset(dataset).published
+    assert not open_dataset(replace(dataset, rows=2)).published
+
+
+@DATA
+@pytest.mark.parametrize("prompt", ["paper", "own"])
+@pytest.mark.parametrize("name", [*PUBLISHED, "gsm8k_python", "math_python"])
+def test_every_task_passes_its_checks(name: str, prompt: str) -> None:
+    (checked,) = check_tasks(CheckConfig(tasks=(name,), options={"prompt": prompt}))
+    assert checked.ok, [check for check in checked.checks if check.ok is False]
+
+
+# --- programs
+
+
+def run_program(code: str) -> str:
+    """The output of one of our own programs, in a fresh Python."""
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("shot", gsm8k_python.own_examples(), ids=lambda shot: shot.answer)
+def test_our_gsm8k_programs_give_their_answers(shot: Shot) -> None:
+    output = run_program(shot.completion + "\nprint(solution())")
+    problem = Problem(id="x", prompt=shot.question, answer=str(shot.answer))
+    assert strict_value(problem, with_output(shot.completion, output)).verdict == "correct", output
+
+
+@pytest.mark.parametrize("shot", math_python.own_examples(), ids=lambda shot: shot.answer)
+def test_our_math_programs_give_their_answers(shot: Shot) -> None:
+    body, _, rest = shot.completion.partition("```")
+    imports = rest.partition("```")[2].partition("```")[0]
+    output = run_program(f"{imports}\n{body}\nprint(answer)")
+    problem = Problem(id="x", prompt=shot.question, answer=str(shot.answer))
+    assert strict_value(problem, with_output(shot.completion, output)).verdict == "correct", output
+
+
+def test_the_last_output_of_a_program_is_its_answer() -> None:
+    problem = Problem(id="x", prompt="?", answer="1/2")
+    text = with_output(with_output("```python\nprint(3)\n```", "3"), "looking\n0.5\n")
+    assert output_of(text) == "looking\n0.5" and strict_value(problem, text).verdict == "correct"
+    assert strict_value(problem, "The answer is 1/2.").reason == "no output of a program"
+    assert strict_value(problem, with_output("x", "")).reason == "the program gave nothing"
+    assert strict_value(problem, with_output("x", "0.6")).verdict == "wrong"
+
+
+@DATA
+def test_the_program_prompts_are_the_papers_byte_for_byte() -> None:
+    folder = Path(os.environ["LLEMMA_DATA"]) / "prompts"
+    (pal,) = load_tasks(["gsm8k_python"], {})
+    question = pal.problems[0].prompt
+    text = (folder / "python_gsm__PAL_PROMPT.txt").read_bytes().decode().strip()
+    assert pal.prompt(pal.problems[0]) == text.replace("{question}", question)
+    (sympy,) = load_tasks(["math_python"], {})
+    text = (folder / "sympy_math__PROMPT.txt").read_bytes().decode()
+    assert sympy.prompt(sympy.problems[0]).startswith(
+        text + "\n\nProblem:\n" + sympy.problems[0].prompt + "\n\nYou are"
+    )
+    assert (len(pal.shots), len(sympy.shots)) == (8, 5)

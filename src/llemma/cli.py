@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,8 @@ def _settings(name: str, verb: Verb, words: list[str]) -> Any:
     if names and not verb.field:
         raise ConfigError(f"llemma {name} takes no word {names[0]!r}; see llemma {name} --help")
     if names:
-        keys.append(f"{verb.field}={','.join(names)}")
+        several = next(f for f in fields(kind) if f.name == verb.field).type.startswith("tuple")
+        keys.append(f"{verb.field}={(',' if several else ' ').join(names)}")  # a question may be typed without quotes
     return resolve(kind, files=files, words=keys)
 
 
@@ -272,14 +273,111 @@ def _train(call: Call) -> int:
 
 def _eval(call: Call) -> int:
     from llemma.evaluate.evaluate import evaluate
-    from llemma.report.tables import as_text, compare, figures
 
-    result = evaluate(call.settings, progress=call.progress)
+    _show_result(call, evaluate(call.settings, progress=call.progress))
+    return 0
+
+
+def _show_result(call: Call, result: Any) -> None:
     if call.json:
         for task in result.tasks:
             _print_json(task)
     else:
-        print(as_text(compare(figures([to_row(task) for task in result.tasks], model=call.settings.model))))
+        _print_scores(result)
+
+
+def _print_scores(result: Any) -> None:
+    from llemma.report.scores import as_lines
+
+    for line in as_lines(result.tasks):
+        print(line)
+
+
+def _check_task(call: Call) -> int:
+    from llemma.evaluate.check import check_tasks
+
+    found = check_tasks(call.settings)
+    for checked in found:
+        if call.json:
+            _print_json({"task": checked.task, "ok": checked.ok, "checks": checked.checks})
+            continue
+        print(f"{checked.task}: {'ok' if checked.ok else 'NOT OK'}")
+        for check in checked.checks:
+            mark = {True: "ok", False: "WRONG", None: ""}[check.ok]
+            print(f"  {mark:6}{check.name}: {check.detail}")
+    return int(not all(checked.ok for checked in found))
+
+
+def _regrade(call: Call) -> int:
+    from llemma.evaluate.regrade import regrade
+
+    done = regrade(call.settings, call.progress)
+    if call.json:
+        _print_json({"samples": done.samples, "changed": done.changed, "changes": done.changes})
+        return 0
+    for change in done.changes[:20]:
+        print(f"{change.id}: {change.before} → {change.after}: {change.reason}")
+    print(f"{done.samples} samples graded, {done.changed} judged otherwise than before")
+    _print_scores(done.result)
+    return 0
+
+
+def _merge(call: Call) -> int:
+    from llemma.evaluate.merge import merge
+
+    _show_result(call, merge(call.settings, call.progress))
+    return 0
+
+
+def _compare(call: Call) -> int:
+    from llemma.evaluate.compare import compare_runs
+    from llemma.report.scores import differences
+
+    found = compare_runs(call.settings)
+    if call.json:
+        for compared in found:
+            _print_json(compared)
+    else:
+        print("\n".join(differences(found)))
+    return 0
+
+
+def _solve(call: Call) -> int:
+    from llemma.evaluate.ask import ask
+
+    solved = ask(call.settings)
+    if call.json:
+        _print_json(solved)
+        return 0
+    print(solved.working or "no sample has a readable answer; the first one:\n" + solved.samples[0].text.strip())
+    counted = sum(vote.count for vote in solved.votes)
+    print(f"\nanswer: {solved.answer}   ({counted} of {len(solved.samples)} samples vote)")
+    for vote in solved.votes:
+        print(f"  {vote.count:3}  {vote.answer}")
+    return 0
+
+
+def _export(call: Call) -> int:
+    from llemma.evaluate.export import export
+
+    written = export(call.settings)
+    if call.json:
+        _print_json({"written": [str(path) for path in written]})
+    else:
+        print("\n".join(map(str, written)))
+    return 0
+
+
+def _table(call: Call) -> int:
+    from llemma.report.scores import paper_table
+    from llemma.run import atomic_write
+
+    settings = replace(call.settings, format="json") if call.json else call.settings
+    text = paper_table(settings)
+    if settings.out is None:
+        print(text, end="")
+    else:
+        atomic_write(settings.out, text)
     return 0
 
 
@@ -377,17 +475,47 @@ VERBS = {
     ),
     "eval": Verb(
         summary="sample, grade and score a model on tasks, with 95 % intervals",
-        words="TASK...", settings="evaluate.evaluate:EvalConfig", run=_eval, field="tasks",
+        words="TASK...", settings="evaluate.config:EvalConfig", run=_eval, field="tasks",
     ),
     "grade": Verb(
         summary="judge answers against references: JSON lines in, JSON lines out",
         words="FILE.jsonl", settings="grade.rows:GradeConfig", run=_grade, field="file",
         interrupted="run the same command again",
     ),
+    "solve": Verb(
+        summary="ask a model one question: samples, vote, working",
+        words='"QUESTION"', settings="evaluate.ask:SolveConfig", run=_solve, field="question",
+        interrupted="run the same command again",
+    ),
     "python": Verb(
         summary="run a Python program in the sandbox; prints what it printed, then its value",
         words="FILE|-", settings="sandbox.limits:PythonConfig", run=_python, field="program",
         interrupted="run the same command again",
+    ),
+    "check-task": Verb(
+        summary="look at a task without a model: data, prompt, stop strings, references graded against themselves",
+        words="TASK...", settings="evaluate.check:CheckConfig", run=_check_task, field="tasks",
+    ),
+    "regrade": Verb(
+        summary="grade a stored evaluation again, without a model, and show what changed",
+        words="RUN", settings="evaluate.regrade:RegradeConfig", run=_regrade, field="run",
+    ),
+    "merge": Verb(
+        summary="put the shards of an evaluation together",
+        words="RUN...", settings="evaluate.merge:MergeConfig", run=_merge, field="runs",
+    ),
+    "compare": Verb(
+        summary="two evaluations problem by problem: difference with interval, McNemar's test",
+        words="RUN RUN", settings="evaluate.compare:CompareConfig", run=_compare, field="runs",
+    ),
+    "export": Verb(
+        summary="write an evaluation as lm-eval's sample files or as logs of inspect",
+        words="RUN", settings="evaluate.export:ExportConfig", run=_export, field="run",
+        interrupted="run the same command again",
+    ),
+    "table": Verb(
+        summary="evaluations in the layout of the paper's tables, its figures beside; text, Markdown, CSV or JSON",
+        words="RUN...", settings="report.scores:TableConfig", run=_table, field="runs",
     ),
     "report": Verb(
         summary="one self-contained HTML file about runs",

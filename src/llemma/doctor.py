@@ -19,6 +19,7 @@ from llemma.plugins import EXTRA_OF
 from llemma.run import cores
 
 _MIN_PYTHON = (3, 11)
+TOUR_EXTRAS = {"train", "page"}
 _TOUR_BYTES = 500_000_000
 
 
@@ -78,7 +79,8 @@ def _packages() -> list[Check]:
         shown = ", ".join(f"{name} {_version(name)}" for name in wanted if name not in missing)
         detail = shown if not missing else f"missing: {', '.join(missing)}"
         remedy = f'pip install "llemma[{extra}]"' if missing else ""
-        checks.append(Check(name=f"extra [{extra}]", ok=not missing, detail=detail, remedy=remedy))
+        needed = extra in TOUR_EXTRAS
+        checks.append(Check(name=f"extra [{extra}]", ok=not missing, detail=detail, remedy=remedy, needed=needed))
     return checks
 
 

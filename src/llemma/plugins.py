@@ -33,6 +33,7 @@ EXTRA_OF = {
     "markupsafe": "page",
     "latex2mathml": "page",
     "matplotlib": "page",
+    "vllm": "vllm",
 }
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, Union
 
@@ -54,12 +54,19 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What a model wrote after a prompt, without the stop string (``finish``: stop, eos, length)."""
+    """What a model wrote after a prompt, without the stop string (``finish``: stop, eos, length).
+
+    ``seconds`` is the time it took, 0 when the back end cannot tell it from that of its neighbours. ``steps`` are the
+    turns of a completion that used tools; without them it is one turn of text.
+    """
 
     text: str
     finish: str
     logprob: float | None = None
     tokens: int = 0
+    prompt_tokens: int = 0
+    seconds: float = 0.0
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,12 +178,38 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shot:
+    """A few-shot example: the question as asked, the completion that answers it, its answer where that is known."""
+
+    question: str
+    completion: str
+    answer: str | None
+
+
+# Puts the votes of a problem's samples into classes of equal answers. Given are each sample's key (None: no vote) and,
+# for every key, an answer that has it; what comes back names the class of each sample.
+Classes = Callable[[Sequence[str | None], Mapping[str, str]], Sequence[Hashable | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scorer:
+    """Another way to judge a task's completions, with the classes its answers vote in (None: each key is one)."""
+
+    grade: Callable[[Problem, str], Grade]
+    key: Callable[[Grade], str | None]
+    classes: Classes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A benchmark as a value: its problems, how to ask them and how to judge the answers.
 
-    ``prompt`` maps a problem to the text the model continues (few-shot examples included), ``grade``
-    judges a completion, ``key`` gives an answer the name of its equivalence class for voting (``None``:
-    the completion has no vote).
+    ``prompt`` maps a problem to the text the model continues (few-shot examples included), ``grade`` judges a
+    completion, ``key`` gives an answer its name for voting (equal names are equal answers; ``None``: the completion
+    has no vote), ``classes`` finds which names are equal after all. ``sampling`` holds the limit and stop strings,
+    ``vote`` how many samples at which temperature the published vote has, ``scorers`` other ways to judge, such as the
+    paper's. For checks of the task itself: ``shots`` are the examples in the prompt, ``state`` writes the completion
+    that states the reference.
     """
 
     name: str
@@ -184,7 +217,12 @@ class Task:
     prompt: Callable[[Problem], str]
     grade: Callable[[Problem, str], Grade]
     key: Callable[[Grade], str | None]
+    classes: Classes | None = None
     sampling: Sampling = Sampling()
+    vote: Sampling | None = None
+    scorers: Mapping[str, Scorer] = field(default_factory=dict)
+    shots: tuple[Shot, ...] = ()
+    state: Callable[[Problem], str] | None = None
     tools: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 

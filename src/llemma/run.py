@@ -129,12 +129,19 @@ class Run:
         self.folder = folder
         self._lock = lock
         self._file: FileIO | None = None
-        self.ids: set[str] = set()
+        self._ids: set[str] | None = None
         self._cut_torn_line()
 
     @property
     def rows_path(self) -> Path:
         return self.folder / "rows.jsonl"
+
+    @property
+    def ids(self) -> set[str]:
+        """The ids of the stored rows; read when first asked for."""
+        if self._ids is None:
+            self._ids = {row["id"] for row in self.rows()}
+        return self._ids
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Every stored row, in the order written."""
@@ -146,22 +153,37 @@ class Run:
         for row in rows:
             if row["id"] not in self.ids and row["id"] not in fresh:
                 fresh[row["id"]] = json_line(row)
-        if not fresh:
+        self.append_lines(fresh.values())
+        self.ids.update(fresh)  # only what is on the disk counts as done
+
+    def append_lines(self, lines: Iterable[bytes], *, sync: bool = True) -> None:
+        """Store rows that ``json_line`` made and whose ids the caller knows to be new.
+
+        Without ``sync`` they survive the death of the process, but not of the machine, until the next ``sync``.
+        """
+        data = b"".join(lines)
+        if not data:
             return
         if self._file is None:
             self._file = open(self.rows_path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
         end = self._file.seek(0, os.SEEK_END)
         try:
             with naming(self.rows_path):
-                left = memoryview(b"".join(fresh.values()))
+                left = memoryview(data)
                 while left:
                     left = left[self._file.write(left) :]
-                os.fsync(self._file.fileno())
+                if sync:
+                    os.fsync(self._file.fileno())
         except BaseException:
             with contextlib.suppress(OSError):
                 self._file.truncate(end)  # half a line must not be followed by another one
             raise
-        self.ids.update(fresh)  # only what is on the disk counts as done
+
+    def sync(self) -> None:
+        """Flush what ``append_lines`` wrote to the disk."""
+        if self._file is not None:
+            with naming(self.rows_path):
+                os.fsync(self._file.fileno())
 
     def log(self, text: str) -> None:
         """One line with the time, appended to ``log.txt``."""
@@ -172,13 +194,26 @@ class Run:
         """A derived file of the run, written atomically."""
         write_json(self.folder / name, value)
 
+    def replace_rows(self, lines: Iterable[bytes]) -> None:
+        """Put these encoded rows, one by one, in the place of all rows; the old ones stay until the last is written."""
+        self._close_file()
+        with atomic_file(self.rows_path) as file:
+            file.writelines(lines)
+        self._ids = None
+
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Put other settings in the place of the stored ones: for what changes a run as a whole."""
+        path = self.folder / "config.json"
+        write_json(path, {**read_json(path), "settings": settings})
+
     def truncate(self, keep: Iterable[str]) -> None:
         """Keep only the rows with these ids (a trainer drops the rows after its last checkpoint)."""
         wanted = set(keep)
+        kept = wanted & self.ids
         lines = [json_line(row) for row in self.rows() if row["id"] in wanted]
         self._close_file()
         atomic_write(self.rows_path, b"".join(lines))
-        self.ids = wanted & self.ids
+        self._ids = kept
 
     def close(self) -> None:
         self._close_file()
@@ -213,7 +248,6 @@ class Run:
             if end != size:
                 file.truncate(end)
                 os.fsync(file.fileno())
-        self.ids = {row["id"] for row in self.rows()}
 
 
 def json_line(row: Mapping[str, Any]) -> bytes:
@@ -224,10 +258,13 @@ def json_line(row: Mapping[str, Any]) -> bytes:
         return (json.dumps(row) + "\n").encode()
 
 
-def open_run(folder: Path, verb: str, settings: Mapping[str, Any], *, free: Iterable[str] = ()) -> Run:
+def open_run(
+    folder: Path, verb: str, settings: Mapping[str, Any], *, free: Iterable[str] = (), grows: Iterable[str] = ()
+) -> Run:
     """Create or resume the run folder of ``verb`` with these settings.
 
     ``free`` names settings (top-level ones, or dotted) that may differ on resume: they do not change the result.
+    ``grows`` names top-level settings that say how much of it is wanted: the new value replaces the stored one.
     A folder in which nothing was done yet takes new settings: a mistake may be mended in place.
     Raises RunError when the folder belongs to other settings (and says which differ) or when another process
     holds it.
@@ -247,7 +284,11 @@ def open_run(folder: Path, verb: str, settings: Mapping[str, Any], *, free: Iter
             if part.is_file():
                 part.unlink()  # a killed process left it; this one holds the lock
         if path.exists() and any(entry.name not in _EMPTY for entry in folder.iterdir()):
-            _refuse_other(folder, read_json(path), verb, settings, set(free))
+            stored = read_json(path)
+            _refuse_other(folder, stored, verb, settings, {*free, *grows})
+            grown = {key: settings[key] for key in grows if key in settings}
+            if any(stored["settings"].get(key) != value for key, value in grown.items()):
+                write_json(path, {**stored, "settings": {**stored["settings"], **grown}})
         else:
             write_json(path, {"verb": verb, "settings": settings, "versions": versions()})
         return Run(folder, lock)

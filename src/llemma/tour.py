@@ -17,7 +17,9 @@ from llemma import plugins
 from llemma.config import build, check_seed, setting, to_table
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
 from llemma.errors import ConfigError
-from llemma.evaluate.evaluate import EvalConfig, EvalResult, evaluate, load_tasks
+from llemma.evaluate.config import EvalConfig, load_tasks
+from llemma.evaluate.evaluate import evaluate
+from llemma.evaluate.score import EvalResult
 from llemma.records import Event, Progress, silent
 from llemma.report.tables import Figure, Table, compare
 from llemma.run import open_run, read_json, write_json
@@ -229,7 +231,8 @@ def _evaluations(config: TourConfig, with_gsm8k: bool) -> list[tuple[str, EvalCo
         found += [("greedy " + model, greedy), ("vote " + model, vote)]
         if with_gsm8k:
             folder = config.run / f"eval-{model}-gsm8k"
-            gsm8k = replace(greedy, tasks=("gsm8k",), options={"shots": 1}, limit=config.gsm8k, run=folder)
+            options = {"shots": 1, "prompt": "own"}  # the same table with and without the paper's examples at hand
+            gsm8k = replace(greedy, tasks=("gsm8k",), options=options, limit=config.gsm8k, run=folder)
             found.append(("gsm8k " + model, gsm8k))
     return found
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from llemma.backends import Request
+from llemma.backends import Request, cut
 from llemma.errors import BackendError, Caught, ConfigError, boundary
 from llemma.models.checkpoint import load_model, model_folder, read_config, weights_fingerprint
 from llemma.models.generate import Decoding, Generated, generate
@@ -157,12 +157,6 @@ def stopper(tokenizer: Tokenizer, stop: Sequence[str], rows: int) -> Callable[[i
         return any(s in text for s in stop)
 
     return stopped
-
-
-def cut(text: str, stop: Sequence[str]) -> str:
-    """The text before the first stop string."""
-    found = [place for s in stop if (place := text.find(s)) >= 0]
-    return text[: min(found)] if found else text
 
 
 def _covered(folder: Path) -> bool:

@@ -1,94 +1,37 @@
 """Measures a model on tasks: samples, grades, stores every sample, derives scores with intervals from the rows.
 
-Resuming is exact. The requests of a task, problem by problem and sample by sample, are cut into units of ``batch``
-requests. What a model computes may depend in its last bits on what shares its batch, so a unit with a missing row
-is generated again whole, in its first composition, and only the missing rows are stored: a run that was killed at
-any moment ends with the rows of one that was not. Tools are not called here.
+Resuming is exact. Requests are made in units (``plan``). What a model computes may depend in its last bits on what
+shares its batch, so a unit with a missing row is generated again whole, in its first composition, and only the missing
+rows are stored: a run that was killed at any moment ends with the rows of one that was not. A back end whose
+completions do not depend on their neighbours streams, and then only what is missing is made. Tools are not called here.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from llemma import plugins
-from llemma.backends import Backend, Request, open_backend
-from llemma.config import build, check_seed, setting, to_table
-from llemma.errors import BackendError, Caught, ConfigError, boundary, nearest
-from llemma.evaluate.metrics import NEEDED, TaskResult, metrics_of
-from llemma.records import (
-    Completion,
-    Event,
-    Problem,
-    Progress,
-    Sample,
-    Sampling,
-    Step,
-    Task,
-    Transcript,
-    silent,
-    to_row,
-)
+from llemma.backends import Backend, Recording, Request, Streaming, open_backend
+from llemma.config import to_table
+from llemma.errors import BackendError, Caught, boundary
+from llemma.evaluate.config import EvalConfig, load_tasks
+from llemma.evaluate.metrics import errors_of
+from llemma.evaluate.overlap import read_overlap
+from llemma.evaluate.plan import Plan, Wanted, plan
+from llemma.evaluate.rows import Made, RowMaker, graders
+from llemma.evaluate.score import EvalResult, Tallies, part_of, results, settings_of
+from llemma.evaluate.tally import CORRECT, Tally
+from llemma.records import Completion, Event, Progress, Sampling, Task, silent, to_row
 from llemma.run import Run, open_run
 
 ERRORS_ALLOWED = 0.05  # share of samples lost to infrastructure above which a score is not worth reporting
 RETRY_AFTER = (1.0, 4.0, 15.0)  # seconds before each further try of a unit whose failure is retryable
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalConfig:
-    """Settings of ``llemma eval``. Checked on construction; ValueError says which one is wrong."""
-
-    tasks: tuple[str, ...] = setting(help="tasks: NAME, NAME:VARIANT or FILE.py[:VARIANT]")
-    model: str = setting(help="KIND:TARGET, e.g. hf:NAME_OR_FOLDER or replay:RUN")
-    samples: int = setting(1, "samples per problem")
-    temperature: float | None = setting(None, "0 is greedy; none: 0 for one sample, 0.6 for more")
-    top_p: float | None = setting(None, "nucleus; none: 1 for one sample, 0.95 for more")
-    max_tokens: int | None = setting(None, "tokens per completion; none: what the task says")
-    limit: int | None = setting(None, "only the first problems of each task")
-    seed: int = setting(0, "seed of the samples and of the bootstrap")
-    run: Path | None = setting(None, "folder for rows and metrics, resumed when it exists; none: keep nothing")
-    batch: int | None = setting(None, "requests per call of the back end; none: what the back end likes")
-    options: Mapping[str, Any] = setting(factory=dict, help="options of the tasks, e.g. options.shots=4")
-
-    def __post_init__(self) -> None:
-        if not self.tasks:
-            raise ValueError("no task given; `llemma list tasks` shows them")
-        for name in ("samples", "max_tokens", "limit", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value}: must be at least 1")
-        check_seed(self.seed)
-        if self.temperature is not None and self.temperature < 0:
-            raise ValueError(f"temperature={self.temperature}: must not be negative")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p={self.top_p}: must be above 0 and at most 1")
-        if self.samples > 1 and self.temperature == 0:
-            raise ValueError(f"samples={self.samples} with temperature=0 would be {self.samples} times the same text")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalResult:
-    """The results task by task; ``run`` is the folder with the rows, if there is one."""
-
-    run: str | None
-    tasks: tuple[TaskResult, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    """One sample to make: which problem, which attempt, and the request that makes it."""
-
-    id: str
-    problem: Problem
-    k: int
-    request: Request
+SYNC_EVERY = 2.0  # seconds of work that a power cut may cost; a killed process loses none of what it wrote
+IN_A_ROW = 256  # samples lost in a row after which it stops
+STORE_EVERY = 64  # rows of a streaming back end that are written together, at most a second late
 
 
 @dataclass(slots=True)
@@ -96,150 +39,181 @@ class _Store:
     """Stores rows in the run folder when there is one, and keeps of each what the metrics need (no texts)."""
 
     run: Run | None
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    ids: set[str] = field(default_factory=set)
+    tallies: Tallies = field(default_factory=Tallies)
+    synced: float = field(default_factory=time.monotonic)
 
-    def append(self, rows: Sequence[dict[str, Any]]) -> None:
+    def append(self, rows: Sequence[Made]) -> None:
         if self.run is not None:
-            self.run.append(rows)
-        self.remember(rows)
+            now = time.monotonic()
+            sync = now - self.synced >= SYNC_EVERY
+            self.run.append_lines([made.line for made in rows], sync=sync)
+            self.synced = now if sync else self.synced
+        for made in rows:
+            self.tallies.of(made.row["task"]).add(made.row)
 
-    def remember(self, rows: Iterable[dict[str, Any]]) -> None:
-        for row in rows:
-            self.rows.append({name: row[name] for name in NEEDED if name in row})
-            self.ids.add(row["id"])
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """All that is settled before the first sample is made."""
+
+    config: EvalConfig
+    engine: Backend
+    plans: Sequence[Plan]
+    makers: Sequence[RowMaker]
 
 
 def evaluate(config: EvalConfig, *, progress: Progress = silent, backend: Backend | None = None) -> EvalResult:
     """Evaluate a model as ``config`` says; ``backend`` replaces the one that ``config.model`` names.
 
-    With a run folder, samples already there are not made again. Writes ``rows.jsonl`` (one row per sample; a lost
-    sample has an error row, tried again on the next call) and ``metrics.json``. Raises ConfigError and DataError
-    before any sample is made, RunError for a folder of other settings, and BackendError at the end when more than
-    5 % of the samples were lost to failures of the back end.
+    With a run folder, samples already there are not made again; ``samples`` and ``limit`` may grow from call to call.
+    Writes ``rows.jsonl`` (one row per sample; a lost sample has an error row, tried again on the next call) and
+    ``metrics.json``, also when it is interrupted. Raises ConfigError and DataError before any sample is made, RunError
+    for a folder of other settings, and BackendError at the end when more than 5 % of the samples were lost to failures
+    of the back end.
     """
-    tasks = load_tasks(config.tasks, config.options)
-    engine = open_backend(config.model) if backend is None else backend
-    config = replace(config, batch=config.batch or engine.batch)
+    ready = _prepare(config, backend)
     with ExitStack() as stack:
-        store = _Store(run=None)
-        if config.run is not None:
-            settings = {**to_table(config), "backend": dict(engine.info), "task_meta": _metas(tasks)}
-            free = ["run"]
-            if engine.info.get("weights"):  # known by their hash, so the folder they lie in may be moved
-                free += ["model", "backend.model"]
-            run = stack.enter_context(open_run(config.run, "eval", settings, free=free))
-            store = _Store(run=run)
-            store.remember(run.rows())
-        for task in tasks:
-            _sample_task(config, task, engine, store, progress)
-        result = _result(config, tasks, store.rows)
+        store = _Store(run=_open_folder(ready, stack))
         if store.run is not None:
-            store.run.write_json("metrics.json", to_row(result))
-    _refuse_too_many_errors(result, store.rows)
+            store.tallies.take(store.run.rows(), store.run.rows_path)
+        try:
+            for each, maker in zip(ready.plans, ready.makers, strict=True):
+                _sample_task(each, maker, ready.engine, store, progress)
+        except BaseException:
+            _finish(ready, store, votes=False)  # what is there, at once: somebody waits for the end
+            raise
+        result = _finish(ready, store)
+    _refuse_too_many_errors(ready, result, store)
     return result
 
 
-def load_tasks(specs: Sequence[str], options: Mapping[str, Any]) -> list[Task]:
-    """The tasks that ``NAME``, ``NAME:VARIANT`` or ``FILE.py[:VARIANT]`` name, each with the options it knows.
-
-    Raises ConfigError for an unknown task, variant or option (an option must be known to one of the tasks), and
-    when two specs name the same task; DataError when a task's data is missing.
-    """
-    modules = []
-    for spec in specs:
-        name, variant = _split_spec(spec)
-        module = plugins.load("tasks", name)
-        if not (hasattr(module, "Options") and hasattr(module, "load")):
-            raise ConfigError(f"{name} is not a task: a task file has a dataclass Options and load(options)")
-        modules.append((spec, variant, module))
-    known = {f.name for _, _, module in modules for f in fields(module.Options)}
-    for option in options:
-        if option not in known:
-            raise ConfigError(f"unknown option {option!r} of {', '.join(specs)}{nearest(option, known)}")
-    tasks = []
-    for spec, variant, module in modules:
-        names = {f.name for f in fields(module.Options)}
-        table = {option: value for option, value in options.items() if option in names}
-        if variant:
-            if "variant" not in names:
-                raise ConfigError(f"the task {spec.rpartition(':')[0]} has no variants; write it without :{variant}")
-            table["variant"] = variant
-        tasks.append(module.load(build(module.Options, table, where=f"{spec}: ")))
-    twice = [name for name, count in Counter(task.name for task in tasks).items() if count > 1]
-    if twice:
-        raise ConfigError(f"the task {twice[0]} is given twice")
-    return tasks
-
-
-def request_seed(seed: int, task: str, problem: str, k: int) -> int:
-    """The seed of one sample, 0..2^63-1: depends on nothing but these four, so neither on order nor on batch."""
-    digest = hashlib.blake2b("\x1f".join((str(seed), task, problem, str(k))).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def _split_spec(spec: str) -> tuple[str, str]:
-    """The name (or path) and the variant; a path may hold colons, so its end is looked for."""
-    if spec.endswith(".py"):
-        return spec, ""
-    path, found, variant = spec.rpartition(".py:")
-    if found:
-        return path + ".py", variant
-    name, _, variant = spec.partition(":")
-    return name, variant
-
-
-def _metas(tasks: Sequence[Task]) -> dict[str, Any]:
-    """What the tasks say of themselves (data file, shots): a run folder must not mix two versions of it."""
-    return {task.name: to_row(task.meta) for task in tasks}
-
-
-def sampling_for(config: EvalConfig, task: Task) -> Sampling:
-    """The task's sampling with what the settings say over it; greedy for one sample, T = 0.6 for more."""
-    many = config.samples > 1
-    return replace(
-        task.sampling,
-        n=1,
-        temperature=config.temperature if config.temperature is not None else (0.6 if many else 0.0),
-        top_p=config.top_p if config.top_p is not None else (0.95 if many else 1.0),
-        max_tokens=config.max_tokens or task.sampling.max_tokens,
-        seed=config.seed,
-    )
-
-
-def _wanted(config: EvalConfig, task: Task) -> list[_Wanted]:
-    """Every sample of a task in the fixed order: by problem, then by k."""
-    wanted = []
-    for problem in task.problems[: config.limit]:
-        prompt = task.prompt(problem)
-        for k in range(config.samples):
-            request = Request(prompt=prompt, seed=request_seed(config.seed, task.name, problem.id, k))
-            wanted.append(_Wanted(id=f"{task.name}/{problem.id}#{k}", problem=problem, k=k, request=request))
-    assert len({w.id for w in wanted}) == len(wanted), f"{task.name}: two problems have the same id"
-    return wanted
-
-
-def _sample_task(config: EvalConfig, task: Task, engine: Backend, store: _Store, progress: Progress) -> None:
-    """Make and store the samples of one task that are missing, unit by unit."""
-    wanted = _wanted(config, task)
-    sampling = sampling_for(config, task)
-    meter = _Meter(task.name, wanted, store, progress)
+def _prepare(config: EvalConfig, backend: Backend | None) -> _Prepared:
+    tasks = load_tasks(config.tasks, config.options)
+    if config.overlap is not None:
+        read_overlap(config.overlap)  # a mistake in it shows before any work
+    judges = [graders(task, config.scorer) for task in tasks]
+    engine = open_backend(config.model, config.engine) if backend is None else backend
+    config = replace(config, batch=config.batch or engine.batch)
     assert config.batch is not None
-    for start in range(0, len(wanted), config.batch):
-        unit = wanted[start : start + config.batch]
-        missing = {w.id for w in unit} - store.ids
+    groups = _groups_of(config.run)
+    plans = []
+    for task in tasks:
+        part = part_of(config, _covered(task, engine))
+        plans.append(plan(part, batch=config.batch, group=groups.get(task.name)))
+    label = " ".join(filter(None, (engine.info.get("engine", ""), engine.info.get("version", ""))))
+    makers = [RowMaker(task=task, graders=judge, engine=label) for task, judge in zip(tasks, judges, strict=True)]
+    return _Prepared(config=config, engine=engine, plans=plans, makers=makers)
+
+
+def _covered(task: Task, engine: Backend) -> Task:
+    """The task without the problems that a partial recording does not have."""
+    if not isinstance(engine, Recording):
+        return task
+    return replace(task, problems=tuple(problem for problem in task.problems if engine.covers(problem.prompt)))
+
+
+def _groups_of(folder: Path | None) -> Mapping[str, int]:
+    """The group sizes of the run that is in the folder, if there is one: units must keep their composition."""
+    if folder is None or not (folder / "rows.jsonl").exists():
+        return {}
+    found = settings_of(folder).get("groups_of")
+    return found if isinstance(found, dict) else {}
+
+
+def _open_folder(ready: _Prepared, stack: ExitStack) -> Run | None:
+    config, engine = ready.config, ready.engine
+    if config.run is None:
+        return None
+    parts = [each.part for each in ready.plans]
+    settings = {
+        **to_table(config),
+        "backend": dict(engine.info),
+        "task_meta": {part.task.name: to_row(part.task.meta) for part in parts},
+        "sampling": {part.task.name: {**to_row(part.sampling), "n": None} for part in parts},
+        "groups_of": {each.part.task.name: each.group for each in ready.plans},
+    }
+    # what the first ones say is in `sampling`, resolved; the engine's options do not change what it computes
+    free = ["temperature", "top_p", "max_tokens", "run", "engine", "expected"]
+    if engine.info.get("weights"):  # known by their hash, so the folder they lie in may be moved
+        free += ["model", "backend.model"]
+    if engine.info.get("address"):  # the same model may be served elsewhere by now
+        free += ["model", "backend.address"]
+    if isinstance(engine, Streaming):
+        free += ["batch", "groups_of"]
+    grows = ("samples", "limit", "overlap")
+    return stack.enter_context(open_run(config.run, "eval", settings, free=free, grows=grows))
+
+
+def _finish(ready: _Prepared, store: _Store, *, votes: bool = True) -> EvalResult:
+    """Scores of what is there; written down whether or not all of it is."""
+    result = results(ready.config, [each.part for each in ready.plans], store.tallies, votes=votes)
+    if store.run is not None:
+        store.run.sync()
+        store.run.write_json("metrics.json", to_row(result))
+    return result
+
+
+def _sample_task(each: Plan, maker: RowMaker, engine: Backend, store: _Store, progress: Progress) -> None:
+    """Make and store the samples of one task that are missing."""
+    meter = _Meter(each, store.tallies.of(each.part.task.name), progress)
+    if isinstance(engine, Streaming):
+        _stream(each, maker, engine, store, meter)
+        return
+    tally = store.tallies.of(each.part.task.name)
+    for unit in each.units():
+        missing = [wanted for wanted in unit if not tally.has(wanted.problem.id, wanted.k)]
         if not missing:
             continue
         begin = time.perf_counter()
-        made = _complete(engine, [w.request for w in unit], sampling)
+        made = _complete(engine, [wanted.request for wanted in unit], each.part.sampling)
         seconds = (time.perf_counter() - begin) / len(unit)
         if isinstance(made, Caught):
-            store.append([_error_row(task, w, made, store.ids) for w in unit if w.id in missing])
-            meter.show(unit, tokens=0)
+            rows = [_lost(maker, tally, wanted, made) for wanted in missing]
         else:
-            pairs = zip(unit, made, strict=True)
-            store.append([_row(task, w, c, seconds) for w, c in pairs if w.id in missing])
-            meter.show(unit, tokens=sum(completion.tokens for completion in made))
+            ids = {wanted.id for wanted in missing}
+            pairs = [(w, completion) for w, completion in zip(unit, made, strict=True) if w.id in ids]
+            rows = [maker.made(wanted, completion, seconds) for wanted, completion in pairs]
+        store.append(rows)
+        meter.show(rows)
+        meter.refuse_losses()
+
+
+def _stream(each: Plan, maker: RowMaker, engine: Streaming, store: _Store, meter: _Meter) -> None:
+    """Let the back end take the missing samples as it likes, and store them as they come."""
+    tally = store.tallies.of(each.part.task.name)
+
+    def missing() -> Iterator[tuple[Wanted, Request]]:
+        for unit in each.units():
+            for wanted in unit:
+                if not tally.has(wanted.problem.id, wanted.k):
+                    yield wanted, wanted.request
+
+    rows: list[Made] = []
+    stored = time.monotonic()
+
+    def put() -> None:
+        nonlocal stored
+        if rows:
+            store.append(rows)
+            meter.show(rows)
+            rows.clear()
+        stored = time.monotonic()
+        meter.refuse_losses()
+
+    try:
+        for wanted, made in engine.stream(missing(), each.part.sampling):
+            if isinstance(made, Caught):
+                rows.append(_lost(maker, tally, wanted, made))
+            else:
+                rows.append(maker.made(wanted, made, made.seconds))
+            if len(rows) >= STORE_EVERY or time.monotonic() - stored > 1:
+                put()
+    finally:
+        put()
+
+
+def _lost(maker: RowMaker, tally: Tally, wanted: Wanted, caught: Caught) -> Made:
+    return maker.lost(wanted, str(caught), tally.attempts(wanted.problem.id, wanted.k) + 1)
 
 
 def _complete(engine: Backend, requests: list[Request], sampling: Sampling) -> list[Completion] | Caught:
@@ -259,107 +233,64 @@ def _complete(engine: Backend, requests: list[Request], sampling: Sampling) -> l
     return boundary(work)
 
 
-def _row(task: Task, wanted: _Wanted, completion: Completion, seconds: float) -> dict[str, Any]:
-    grade = task.grade(wanted.problem, completion.text)
-    transcript = Transcript(
-        steps=(Step(kind="text", text=completion.text),),
-        text=completion.text,
-        finish=completion.finish,
-        tokens=completion.tokens,
-        seconds=seconds,
-    )
-    sample = Sample(id=wanted.id, problem=wanted.problem.id, k=wanted.k, transcript=transcript, grade=grade)
-    return _self_contained(task, wanted, sample, task.key(grade))
-
-
-def _error_row(task: Task, wanted: _Wanted, caught: Caught, ids: set[str]) -> dict[str, Any]:
-    """A row under an id of its own, so that the sample's id stays free for the next try."""
-    attempt = 1
-    while f"{wanted.id}!{attempt}" in ids:
-        attempt += 1
-    sample = Sample(
-        id=f"{wanted.id}!{attempt}",
-        problem=wanted.problem.id,
-        k=wanted.k,
-        transcript=None,
-        grade=None,
-        error=str(caught),
-    )
-    return _self_contained(task, wanted, sample, None)
-
-
-def _self_contained(task: Task, wanted: _Wanted, sample: Sample, key: str | None) -> dict[str, Any]:
-    row: dict[str, Any] = to_row(sample)
-    row |= {
-        "task": task.name,
-        "question": wanted.problem.prompt,
-        "reference": wanted.problem.answer,
-        "key": key,
-        "seed": wanted.request.seed,
-        "prompt": wanted.request.prompt,
-    }
-    if "difficulty" in wanted.problem.meta:
-        row["difficulty"] = wanted.problem.meta["difficulty"]
-    return row
-
-
 class _Meter:
     """Counts what is done and tells the progress sink."""
 
-    def __init__(self, stage: str, wanted: Sequence[_Wanted], store: _Store, progress: Progress) -> None:
-        self.stage, self.total, self.store, self.progress = stage, len(wanted), store, progress
-        mine = {w.id for w in wanted}
-        ready = [row for row in store.rows if row["id"] in mine]
-        self.done = len(ready)
-        self.graded, self.correct = len(ready), sum(map(_is_correct, ready))
-        self.seen = len(store.rows)
-        self.made = self.tokens = 0
+    def __init__(self, each: Plan, tally: Tally, progress: Progress) -> None:
+        self.stage, self.total, self.progress = each.part.task.name, each.total, progress
+        self.done = self.correct = 0
+        for problem in each.part.problems:
+            found = tally.problems.get(problem.id)
+            if found is None:
+                continue
+            judged = next(iter(found.marks.values()), None)
+            for k, verdict in zip(found.ks, judged.verdicts if judged else (), strict=False):
+                self.done += k < each.part.sampling.n
+                self.correct += k < each.part.sampling.n and verdict == CORRECT
+        self.graded, self.made, self.tokens = self.done, 0, 0
+        self.lost = self.in_a_row = 0
+        self.last = ""
         self.start = time.perf_counter()
         note = f"{self.done} samples are already there" if self.done else ""
-        progress(Event(stage=stage, done=self.done, total=self.total, unit="samples", note=note))
+        progress(Event(stage=self.stage, done=self.done, total=self.total, unit="samples", note=note))
 
-    def show(self, unit: Sequence[_Wanted], tokens: int) -> None:
-        fresh = self.store.rows[self.seen :]
-        self.seen = len(self.store.rows)
-        good = [row for row in fresh if row["error"] is None]
-        self.done += len(fresh)
-        self.made += len(unit)
-        self.tokens += tokens
+    def show(self, made: Sequence[Made]) -> None:
+        rows = [each.row for each in made]
+        good = [row for row in rows if row["error"] is None]
+        self.done += len(rows)
+        self.made += len(rows)
+        self.tokens += sum(row["transcript"]["tokens"] for row in good)
         self.graded += len(good)
-        self.correct += sum(map(_is_correct, good))
+        self.correct += sum(row["grade"]["verdict"] == "correct" for row in good)
         seconds = max(time.perf_counter() - self.start, 1e-9)
         figures: dict[str, float | str] = {"samples/s": self.made / seconds, "tokens/s": self.tokens / seconds}
         if self.graded:
             figures["accuracy so far"] = self.correct / self.graded
-        lost = [row["error"] for row in fresh if row["error"] is not None]
-        note = f"{len(lost)} samples lost: {lost[0]}" if lost else ""
+        lost = [row["error"] for row in rows if row["error"] is not None]
+        note = "" if self.lost or not lost else f"a sample was lost: {lost[0]}"  # said once, counted from then on
+        self.lost += len(lost)
+        self.in_a_row = 0 if good else self.in_a_row + len(lost)
+        if lost:
+            self.last = lost[-1]
+        if self.lost:
+            figures["lost"] = self.lost
         event = Event(stage=self.stage, done=self.done, total=self.total, unit="samples", figures=figures, note=note)
         self.progress(event)
 
-
-def _is_correct(row: Mapping[str, Any]) -> bool:
-    return bool(row["grade"]["verdict"] == "correct")
-
-
-def _result(config: EvalConfig, tasks: Sequence[Task], rows: Sequence[Mapping[str, Any]]) -> EvalResult:
-    run = None if config.run is None else str(config.run)
-    results = []
-    for task in tasks:
-        own = [row for row in rows if row["task"] == task.name]
-        results.append(metrics_of(own, task=task.name, run=run, seed=config.seed))
-    return EvalResult(run=run, tasks=tuple(results))
+    def refuse_losses(self) -> None:
+        """Raise BackendError when nothing comes through any more: the rest would be lost as well."""
+        if self.in_a_row >= IN_A_ROW:
+            raise BackendError(
+                f"{self.in_a_row} samples in a row were lost, the last: {self.last}; stopped, the same command goes on"
+            )
 
 
-def _refuse_too_many_errors(result: EvalResult, rows: Sequence[Mapping[str, Any]]) -> None:
+def _refuse_too_many_errors(ready: _Prepared, result: EvalResult, store: _Store) -> None:
     errors, samples = sum(t.errors for t in result.tasks), sum(t.samples for t in result.tasks)
     if errors <= ERRORS_ALLOWED * samples:
         return
-    finished = {row["id"] for row in rows if row["error"] is None}
-    first = next(row["error"] for row in rows if row["error"] is not None and _base(row["id"]) not in finished)
+    first = next(
+        error for each in ready.plans for error in errors_of(store.tallies.of(each.part.task.name), each.part.scope)
+    )
     kept = "; the same command tries them again, the other samples are kept" if result.run else ""
     raise BackendError(f"{errors} of {samples} samples were lost to failures of the back end, the first: {first}{kept}")
-
-
-def _base(error_id: str) -> str:
-    """The id of the sample that an error row stands for."""
-    return error_id.rpartition("!")[0]

@@ -14,7 +14,7 @@ from llemma.config import setting
 from llemma.errors import ConfigError, DataError, nearest
 from llemma.grade.answer import read
 from llemma.grade.equal import grade_numeric, vote_key
-from llemma.records import Problem, Sampling, Task
+from llemma.records import Problem, Sampling, Shot, Task
 from llemma.sources import generated as source
 
 STOP = "I hope it is correct."
@@ -49,7 +49,8 @@ def load(options: Options) -> Task:
             raise ConfigError(f"the task generated needs a family: generated:NAME; families: {known}")
         raise ConfigError(f"unknown family {family!r}{nearest(family, source.families())}; families: {known}")
     drawn = _distinct(options)
-    prefix = "".join(source.render(worked) + "\n\n" for worked in examples(family, options.shots))
+    shots = tuple(_shot(worked) for worked in examples(family, options.shots))
+    prefix = "".join(f"{shot.question}{shot.completion}\n\n" for shot in shots)
     longest = max(len(source.render(worked)) - len(source.prompt(worked)) for worked in drawn)
     return Task(
         name=f"generated:{family}" + (":extrapolation" if options.split == "extrapolation" else ""),
@@ -59,6 +60,8 @@ def load(options: Options) -> Task:
         key=vote_key,
         # room for every reference solution even at one token per character
         sampling=Sampling(max_tokens=max(_LEAST_TOKENS, -(-longest // 32) * 32), stop=(STOP,)),
+        shots=shots,
+        state=lambda problem: f"Final Answer: The final answer is ${problem.answer}$. {STOP}",
         meta={"split": options.split, "shots": options.shots, "source": "llemma.sources.generated"},
     )
 
@@ -84,6 +87,12 @@ def _distinct(options: Options) -> list[source.Worked]:
     if not found:
         raise DataError(f"generated:{options.variant} has no {options.split} problems of this difficulty")
     return list(found.values())
+
+
+def _shot(worked: source.Worked) -> Shot:
+    question = source.prompt(worked)
+    completion = source.render(worked).removeprefix(question)
+    return Shot(question=question, completion=completion, answer=worked.answer)
 
 
 def _problem(worked: source.Worked) -> Problem:

@@ -1,0 +1,46 @@
+"""Which problems overlap a training corpus: reads what ``llemma overlap`` writes, decides nothing itself.
+
+One JSON object a line: ``problem`` (or ``id``) names a problem; ``task`` (or ``benchmark``) its task, if the file is
+about several; ``hits`` counts or lists what was found. A line without ``hits`` is a hit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llemma.errors import DataError
+from llemma.run import read_jsonl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """The problems with hits, by task; those under None count for every task."""
+
+    dirty: Mapping[str | None, frozenset[str]] = field(default_factory=dict)
+
+    def of(self, task: str) -> frozenset[str]:
+        """The dirty problems of a task; ``math:algebra`` also has those of ``math``."""
+        names = (None, task, task.partition(":")[0])
+        return frozenset().union(*(self.dirty.get(name, frozenset()) for name in names))
+
+
+def read_overlap(path: Path) -> Overlap:
+    """The overlap file at ``path``. Raises DataError with file and line when it has another form."""
+    found: dict[str | None, set[str]] = {}
+    for number, row in enumerate(read_jsonl(path), 1):
+        name = row.get("problem", row.get("id"))
+        task = row.get("task", row.get("benchmark"))
+        if not isinstance(name, (str, int)) or not (task is None or isinstance(task, str)):
+            raise DataError("expected the fields problem (or id) and perhaps task and hits", where=f"{path}:{number}")
+        dirty = found.setdefault(task, set())
+        if _hit(row):
+            dirty.add(str(name))
+    return Overlap(dirty={task: frozenset(names) for task, names in found.items()})
+
+
+def _hit(row: Mapping[str, Any]) -> bool:
+    hits = row.get("hits", True)
+    return bool(hits)
