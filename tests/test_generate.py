@@ -263,6 +263,17 @@ def test_a_rows_text_depends_on_its_seed_alone(model: Llama) -> None:
     assert len({output.ids for output in many}) == 5
 
 
+def test_samples_of_several_prompts_are_those_of_each_alone(model: Llama) -> None:
+    prompts = prompts_of([6, 3, 11], shared=5)
+    rows = [prompt for prompt in prompts for _ in range(4)]
+    how = Decoding(max_tokens=16, temperature=1.0, top_p=0.95, seeds=list(range(12)))
+    together = generate(model, rows, how, never)
+    for i, prompt in enumerate(rows):
+        (alone,) = generate(model, [prompt], replace(how, seeds=[i]), never)
+        assert alone.ids == together[i].ids
+        assert alone.logprob == pytest.approx(together[i].logprob, abs=1e-3)
+
+
 def test_logprob_is_at_temperature_one_and_over_the_whole_vocabulary(model: Llama) -> None:
     (prompt,) = prompts_of([10])
     how = Decoding(max_tokens=15, temperature=0.6, top_p=0.8, seeds=[3])

@@ -74,7 +74,7 @@ class _Cache:
         self.own = [(F.pad(k, pad), F.pad(v, pad)) for k, v in self.own]
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all rows but these."""
+        """Leave these rows, in this order; one that is named several times is copied."""
         index = (rows[:, None] * self.heads + torch.arange(self.heads)).flatten().to(self.own[0][0].device)
         self.own = [(k[index], v[index]) for k, v in self.own]
 
@@ -85,9 +85,11 @@ def generate(model: Llama, prompts: Sequence[Sequence[int]], how: Decoding, stop
 
     Rows whose prompt plus output would pass the model's context must be cut by the caller.
     """
-    prefix, rest = split_prefix(prompts)
+    prefix, all_rest = split_prefix(prompts)
+    number = {rest: i for i, rest in enumerate(dict.fromkeys(map(tuple, all_rest)))}
+    rest = list(number)  # samples of one problem are computed once up to where they part
     width = max(len(r) for r in rest)
-    cache = _Cache(model, len(prompts))
+    cache = _Cache(model, len(rest))
     if prefix:
         _run_prefix(model, prefix, cache)
     # rows are aligned on the right: row i starts at slot width - len(rest[i])
@@ -96,6 +98,10 @@ def generate(model: Llama, prompts: Sequence[Sequence[int]], how: Decoding, stop
         ids[i, width - len(r) :] = torch.tensor(r)
     start = torch.tensor([width - len(r) for r in rest])
     logits = _advance(model, ids, 0, start, len(prefix), cache)
+    if len(rest) < len(prompts):
+        source = torch.tensor([number[tuple(r)] for r in all_rest])  # (rows,): whose prompt each row continues
+        cache.keep(source)
+        start, logits = start[source], logits[source.to(logits.device)]
     return _Decoder(model, how, stopped, cache, start, len(prefix), width).run(logits)
 
 
