@@ -9,7 +9,8 @@ import pytest
 
 from llemma.backends import Request
 from llemma.errors import BackendError, ConfigError
-from llemma.evaluate.ask import SolveConfig, ask
+from llemma.evaluate.ask import ask
+from llemma.evaluate.settings import SolveConfig
 from llemma.records import Completion, Sampling
 
 

@@ -12,7 +12,8 @@ from adder import TASK, Adder, config, rows, scores
 from llemma.errors import BackendError, DataError, RunError
 from llemma.evaluate.config import EvalConfig, load_tasks
 from llemma.evaluate.evaluate import evaluate
-from llemma.evaluate.export import ExportConfig, export
+from llemma.evaluate.export import export
+from llemma.evaluate.settings import ExportConfig
 
 
 def exported(tmp_path: Path, form: Any) -> Path:

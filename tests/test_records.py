@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from llemma import records
 from llemma.records import Event, Execution, Goal, Grade, Metric, ProofState, Sample, Sampling, from_row, silent, to_row
 
-# Every record that is data alone; a task and its scorers hold functions.
-FUNCTIONS = (records.Task, records.Scorer)
+# Every record that is data alone; a task, its scorers and its program hold functions.
+FUNCTIONS = (records.Task, records.Scorer, records.Program)
 RECORDS = [
     kind
     for kind in vars(records).values()

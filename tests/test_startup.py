@@ -9,8 +9,10 @@ import time
 
 import pytest
 
+import llemma.cli
+
 HEAVY = {"torch", "transformers", "tokenizers", "safetensors", "pyarrow", "scipy", "sympy", "matplotlib", "jinja2"}
-VERBS = ("tour", "corpus", "train", "eval", "grade", "python", "report", "list", "doctor")
+VERBS = tuple(llemma.cli.VERBS)
 LIMIT = 0.3  # seconds, of the whole process
 
 IMPORT = [sys.executable, "-c", "import llemma"]

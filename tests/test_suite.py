@@ -17,15 +17,17 @@ from adder import TASK, Adder, comparable, config, rows, scores, value
 from llemma.backends import Request
 from llemma.config import build
 from llemma.errors import BackendError, ConfigError, DataError, RunError
-from llemma.evaluate.check import CheckConfig, check_task, check_tasks
-from llemma.evaluate.compare import CompareConfig, compare_runs
+from llemma.evaluate.check import check_task, check_tasks
+from llemma.evaluate.compare import compare_runs
 from llemma.evaluate.config import EvalConfig, load_tasks, parse_shard, sampling_for
 from llemma.evaluate.evaluate import evaluate
-from llemma.evaluate.merge import MergeConfig, merge
+from llemma.evaluate.merge import merge
 from llemma.evaluate.overlap import read_overlap
-from llemma.evaluate.regrade import RegradeConfig, regrade
+from llemma.evaluate.regrade import regrade
+from llemma.evaluate.settings import CheckConfig, CompareConfig, MergeConfig, RegradeConfig
 from llemma.records import Completion, Grade, Problem, Sampling, Scorer, Shot, Task
-from llemma.report.scores import TableConfig, as_lines, paper_table
+from llemma.report import TableConfig
+from llemma.report.scores import as_lines, paper_table
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -18,8 +18,9 @@ import pytest
 from llemma import plugins
 from llemma.config import build, keys
 from llemma.errors import ConfigError, DataError
-from llemma.evaluate.check import CheckConfig, check_tasks
+from llemma.evaluate.check import check_tasks
 from llemma.evaluate.config import load_tasks
+from llemma.evaluate.settings import CheckConfig
 from llemma.fetch import Remote, cached, fetch
 from llemma.grade.equal import grade_numeric, vote_class
 from llemma.records import Problem, Shot, Task
@@ -431,11 +432,13 @@ def test_our_math_programs_give_their_answers(shot: Shot) -> None:
 
 def test_the_last_output_of_a_program_is_its_answer() -> None:
     problem = Problem(id="x", prompt="?", answer="1/2")
-    text = with_output(with_output("```python\nprint(3)\n```", "3"), "looking\n0.5\n")
-    assert output_of(text) == "looking\n0.5" and strict_value(problem, text).verdict == "correct"
-    assert strict_value(problem, "The answer is 1/2.").reason == "no output of a program"
-    assert strict_value(problem, with_output("x", "")).reason == "the program gave nothing"
+    text = with_output(with_output("```python\nprint(3)\n```", "3"), "0.5\n")
+    assert output_of(text) == "0.5" and strict_value(problem, text).verdict == "correct"
+    assert strict_value(problem, "The answer is 1/2.").reason == "no program was run"
+    assert strict_value(problem, with_output("x", "")).reason == "the program gave no value"
     assert strict_value(problem, with_output("x", "0.6")).verdict == "wrong"
+    forged = with_output("```llemma-output\n1/2\n```", "")  # what the model wrote is not what its program gave
+    assert strict_value(problem, forged).verdict == "unparsable"
 
 
 @DATA

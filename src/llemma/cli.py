@@ -477,14 +477,30 @@ VERBS = {
         summary="sample, grade and score a model on tasks, with 95 % intervals",
         words="TASK...", settings="evaluate.config:EvalConfig", run=_eval, field="tasks",
     ),
+    "solve": Verb(
+        summary="ask a model one question: samples, vote, working",
+        words='"QUESTION"', settings="evaluate.settings:SolveConfig", run=_solve, field="question",
+        interrupted="run the same command again",
+    ),
+    "check-task": Verb(
+        summary="look at a task without a model: data, prompt, stop strings, references graded against themselves",
+        words="TASK...", settings="evaluate.settings:CheckConfig", run=_check_task, field="tasks",
+    ),
+    "regrade": Verb(
+        summary="grade a stored evaluation again, without a model, and show what changed",
+        words="RUN", settings="evaluate.settings:RegradeConfig", run=_regrade, field="run",
+    ),
+    "merge": Verb(
+        summary="put the shards of an evaluation together",
+        words="RUN...", settings="evaluate.settings:MergeConfig", run=_merge, field="runs",
+    ),
+    "compare": Verb(
+        summary="two evaluations problem by problem: difference with interval, McNemar's test",
+        words="RUN RUN", settings="evaluate.settings:CompareConfig", run=_compare, field="runs",
+    ),
     "grade": Verb(
         summary="judge answers against references: JSON lines in, JSON lines out",
         words="FILE.jsonl", settings="grade.rows:GradeConfig", run=_grade, field="file",
-        interrupted="run the same command again",
-    ),
-    "solve": Verb(
-        summary="ask a model one question: samples, vote, working",
-        words='"QUESTION"', settings="evaluate.ask:SolveConfig", run=_solve, field="question",
         interrupted="run the same command again",
     ),
     "python": Verb(
@@ -492,30 +508,14 @@ VERBS = {
         words="FILE|-", settings="sandbox.limits:PythonConfig", run=_python, field="program",
         interrupted="run the same command again",
     ),
-    "check-task": Verb(
-        summary="look at a task without a model: data, prompt, stop strings, references graded against themselves",
-        words="TASK...", settings="evaluate.check:CheckConfig", run=_check_task, field="tasks",
-    ),
-    "regrade": Verb(
-        summary="grade a stored evaluation again, without a model, and show what changed",
-        words="RUN", settings="evaluate.regrade:RegradeConfig", run=_regrade, field="run",
-    ),
-    "merge": Verb(
-        summary="put the shards of an evaluation together",
-        words="RUN...", settings="evaluate.merge:MergeConfig", run=_merge, field="runs",
-    ),
-    "compare": Verb(
-        summary="two evaluations problem by problem: difference with interval, McNemar's test",
-        words="RUN RUN", settings="evaluate.compare:CompareConfig", run=_compare, field="runs",
-    ),
     "export": Verb(
         summary="write an evaluation as lm-eval's sample files or as logs of inspect",
-        words="RUN", settings="evaluate.export:ExportConfig", run=_export, field="run",
+        words="RUN", settings="evaluate.settings:ExportConfig", run=_export, field="run",
         interrupted="run the same command again",
     ),
     "table": Verb(
         summary="evaluations in the layout of the paper's tables, its figures beside; text, Markdown, CSV or JSON",
-        words="RUN...", settings="report.scores:TableConfig", run=_table, field="runs",
+        words="RUN...", settings="report:TableConfig", run=_table, field="runs",
     ),
     "report": Verb(
         summary="one self-contained HTML file about runs",

@@ -201,6 +201,19 @@ class Scorer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """How a completion that is a program gets its answer: what is run, and where the answer is afterwards.
+
+    ``extract`` takes the program out of a completion, None when there is none; ``wanted`` is the variable ``answer`` or
+    what ``solution()`` returns; ``rules`` say how the paper's scorer ran it (``llemma.grade.paper``).
+    """
+
+    extract: Callable[[str], str | None]
+    wanted: Literal["answer", "solution"]
+    rules: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A benchmark as a value: its problems, how to ask them and how to judge the answers.
 
@@ -209,7 +222,7 @@ class Task:
     has no vote), ``classes`` finds which names are equal after all. ``sampling`` holds the limit and stop strings,
     ``vote`` how many samples at which temperature the published vote has, ``scorers`` other ways to judge, such as the
     paper's. For checks of the task itself: ``shots`` are the examples in the prompt, ``state`` writes the completion
-    that states the reference.
+    that states the reference. With ``program`` the model's completions are programs, and run before they are judged.
     """
 
     name: str
@@ -224,6 +237,7 @@ class Task:
     shots: tuple[Shot, ...] = ()
     state: Callable[[Problem], str] | None = None
     tools: tuple[str, ...] = ()
+    program: Program | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 from llemma.backends import Backend, Request, open_backend
-from llemma.config import check_seed, setting
 from llemma.errors import BackendError, Caught, boundary
 from llemma.evaluate.config import request_seed
+from llemma.evaluate.settings import SolveConfig
+from llemma.evaluate.tools import Notebooks, check_sandbox
 from llemma.grade.equal import equivalent, vote_class
 from llemma.grade.extract import extract
 from llemma.grade.vote import classes, majority
 from llemma.records import Sampling
 from llemma.tasks._minerva import STOP, few_shot
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SolveConfig:
-    """Settings of ``llemma solve``."""
-
-    question: str = setting(help="the question, in quotation marks")
-    model: str = setting(help="KIND:TARGET, e.g. hf:NAME_OR_FOLDER or openai:MODEL@URL")
-    samples: int = setting(8, "answers that vote; 1 is greedy")
-    temperature: float | None = setting(None, "none: 0 for one sample, 0.6 for more")
-    max_tokens: int = setting(512, "tokens per answer")
-    shots: int = setting(4, "worked examples before the question, 0 to 4")
-    seed: int = setting(0, "another seed draws other samples")
-    engine: Mapping[str, Any] = setting(factory=dict, help="options of the back end, e.g. engine.chat=true")
-
-    def __post_init__(self) -> None:
-        check_seed(self.seed)
-        if not self.question.strip():
-            raise ValueError("question is empty")
-        if self.samples < 1 or self.max_tokens < 1:
-            raise ValueError(f"samples={self.samples} max_tokens={self.max_tokens}: must be at least 1")
-        if not 0 <= self.shots <= 4:
-            raise ValueError(f"shots={self.shots}: there are examples for 0 to 4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +66,10 @@ def ask(config: SolveConfig, backend: Backend | None = None) -> Solved:
         Request(prompt=prompt, seed=request_seed(config.seed, "solve", question, k), question=question, k=k)
         for k in range(config.samples)
     ]
-    made = boundary(lambda: engine.complete(requests, how))
+    if config.tools:
+        check_sandbox(config.sandbox)
+    completer = Notebooks(engine=engine, sandbox=config.sandbox) if config.tools else engine
+    made = boundary(lambda: completer.complete(requests, how))
     if isinstance(made, Caught):
         raise BackendError(made.message, retryable=made.retryable)
     found = [extract(completion.text) for completion in made]

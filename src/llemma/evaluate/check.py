@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from llemma.config import setting
 from llemma.evaluate.config import load_tasks
 from llemma.evaluate.rows import graders
-from llemma.records import Problem, Scorer, Task
+from llemma.evaluate.settings import CheckConfig
+from llemma.evaluate.tools import Programs
+from llemma.records import Completion, Problem, Scorer, Task
 
 SHOWN = 5  # failures that are named
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckConfig:
-    """Settings of ``llemma check-task``."""
-
-    tasks: tuple[str, ...] = setting(help="tasks: NAME, NAME:VARIANT or FILE.py[:VARIANT]")
-    options: Mapping[str, Any] = setting(factory=dict, help="options of the tasks, e.g. options.prompt=own")
-
-    def __post_init__(self) -> None:
-        if not self.tasks:
-            raise ValueError("no task given; `llemma list tasks` shows them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +46,8 @@ def check_task(task: Task) -> Checked:
     checks = [_data(task), _problems(task), _prompt(task), _stops(task)]
     if task.state is not None:
         checks.append(_references("references, strict", task, Scorer(grade=task.grade, key=task.key), judged=True))
-        checks += [
-            _references(f"references, {name}", task, scorer, judged=False) for name, scorer in task.scorers.items()
-        ]
+        others = {} if task.program else task.scorers  # what a program printed is not what a reference looks like
+        checks += [_references(f"references, {name}", task, scorer, judged=False) for name, scorer in others.items()]
     checks += [_examples(task), _votes(task)]
     return Checked(task=task.name, checks=tuple(checks))
 
@@ -137,17 +123,21 @@ def _references(name: str, task: Task, scorer: Scorer, *, judged: bool) -> Check
 
 
 def _examples(task: Task) -> Check:
-    if "python" in task.tools:
-        return Check(name="examples", ok=None, detail=f"{len(task.shots)} programs, not run here")
     wrong = []
     judge = graders(task, "strict").front.grade
     known = [shot for shot in task.shots if shot.answer is not None]
+    runner = Programs(program=task.program, paper=False, sandbox="auto") if task.program and known else None
     for number, shot in enumerate(known, 1):
         problem = Problem(id=f"example {number}", prompt=shot.question, answer=shot.answer or "")
-        grade = judge(problem, cut(shot.completion, task))
+        text = cut(shot.completion, task)
+        if runner is not None:
+            text = runner.run(Completion(text=text, finish="stop")).text
+        grade = judge(problem, text)
         if grade.verdict != "correct":
             wrong.append(f"{number} ({grade.verdict}: {grade.reason})")
     detail = f"{len(known) - len(wrong)} of {len(task.shots)} are graded correct"
+    if task.program and not known:
+        return Check(name="examples", ok=None, detail=f"{len(task.shots)} programs whose answers are not stated")
     return Check(name="examples", ok=not wrong and len(known) == len(task.shots), detail=detail + _after(wrong))
 
 

@@ -6,30 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from llemma.config import setting
 from llemma.errors import DataError
 from llemma.evaluate.config import load_tasks
 from llemma.evaluate.metrics import values_by_problem
 from llemma.evaluate.score import Tallies, classes_of, config_of, settings_of
+from llemma.evaluate.settings import CompareConfig
 from llemma.evaluate.stats import Difference, paired
 from llemma.records import Classes
 from llemma.run import read_jsonl
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompareConfig:
-    """Settings of ``llemma compare``."""
-
-    runs: tuple[Path, ...] = setting(help="two run folders of `llemma eval`, the older first")
-    k: int | None = setting(None, "compare votes of k samples; none: the share of correct samples")
-    scorer: str = setting("", "whose verdicts; empty: those of the scorer in front")
-    seed: int = setting(0, "seed of the bootstrap")
-
-    def __post_init__(self) -> None:
-        if len(self.runs) != 2:
-            raise ValueError(f"{len(self.runs)} runs: name two, as in `llemma compare runs/before runs/after`")
-        if self.k is not None and self.k < 1:
-            raise ValueError(f"k={self.k}: must be at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@
 Resuming is exact. Requests are made in units (``plan``). What a model computes may depend in its last bits on what
 shares its batch, so a unit with a missing row is generated again whole, in its first composition, and only the missing
 rows are stored: a run that was killed at any moment ends with the rows of one that was not. A back end whose
-completions do not depend on their neighbours streams, and then only what is missing is made. Tools are not called here.
+completions do not depend on their neighbours streams, and then only what is missing is made. Programs are run by
+``tools``.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from llemma.evaluate.config import EvalConfig, load_tasks
 from llemma.evaluate.metrics import errors_of
 from llemma.evaluate.overlap import read_overlap
 from llemma.evaluate.plan import Plan, Wanted, plan
-from llemma.evaluate.rows import Made, RowMaker, graders
+from llemma.evaluate.rows import Graders, Made, RowMaker, graders
 from llemma.evaluate.score import EvalResult, Tallies, part_of, results, settings_of
 from llemma.evaluate.tally import CORRECT, Tally
+from llemma.evaluate.tools import Notebooks, Programs, check_sandbox
 from llemma.records import Completion, Event, Progress, Sampling, Task, silent, to_row
 from llemma.run import Run, open_run
 
@@ -60,6 +62,7 @@ class _Prepared:
     engine: Backend
     plans: Sequence[Plan]
     makers: Sequence[RowMaker]
+    programs: Sequence[Programs | None]
 
 
 def evaluate(config: EvalConfig, *, progress: Progress = silent, backend: Backend | None = None) -> EvalResult:
@@ -77,8 +80,8 @@ def evaluate(config: EvalConfig, *, progress: Progress = silent, backend: Backen
         if store.run is not None:
             store.tallies.take(store.run.rows(), store.run.rows_path)
         try:
-            for each, maker in zip(ready.plans, ready.makers, strict=True):
-                _sample_task(each, maker, ready.engine, store, progress)
+            for number in range(len(ready.plans)):
+                _sample_task(ready, number, store, progress)
         except BaseException:
             _finish(ready, store, votes=False)  # what is there, at once: somebody waits for the end
             raise
@@ -93,6 +96,8 @@ def _prepare(config: EvalConfig, backend: Backend | None) -> _Prepared:
         read_overlap(config.overlap)  # a mistake in it shows before any work
     judges = [graders(task, config.scorer) for task in tasks]
     engine = open_backend(config.model, config.engine) if backend is None else backend
+    if config.tools:
+        check_sandbox(config.sandbox)
     config = replace(config, batch=config.batch or engine.batch)
     assert config.batch is not None
     groups = _groups_of(config.run)
@@ -102,7 +107,17 @@ def _prepare(config: EvalConfig, backend: Backend | None) -> _Prepared:
         plans.append(plan(part, batch=config.batch, group=groups.get(task.name)))
     label = " ".join(filter(None, (engine.info.get("engine", ""), engine.info.get("version", ""))))
     makers = [RowMaker(task=task, graders=judge, engine=label) for task, judge in zip(tasks, judges, strict=True)]
-    return _Prepared(config=config, engine=engine, plans=plans, makers=makers)
+    programs = [_programs(task, judge, config) for task, judge in zip(tasks, judges, strict=True)]
+    return _Prepared(config=config, engine=engine, plans=plans, makers=makers, programs=programs)
+
+
+def _programs(task: Task, judge: Graders, config: EvalConfig) -> Programs | None:
+    """What runs the programs of a task's completions, if they are programs."""
+    if task.program is None:
+        return None
+    check_sandbox(config.sandbox)
+    paper = "paper" in (judge.name, *judge.others)
+    return Programs(program=task.program, paper=paper, sandbox=config.sandbox)
 
 
 def _covered(task: Task, engine: Backend) -> Task:
@@ -153,19 +168,22 @@ def _finish(ready: _Prepared, store: _Store, *, votes: bool = True) -> EvalResul
     return result
 
 
-def _sample_task(each: Plan, maker: RowMaker, engine: Backend, store: _Store, progress: Progress) -> None:
+def _sample_task(ready: _Prepared, number: int, store: _Store, progress: Progress) -> None:
     """Make and store the samples of one task that are missing."""
+    each, maker, programs, engine = ready.plans[number], ready.makers[number], ready.programs[number], ready.engine
     meter = _Meter(each, store.tallies.of(each.part.task.name), progress)
-    if isinstance(engine, Streaming):
-        _stream(each, maker, engine, store, meter)
+    notebooks = Notebooks(engine=engine, sandbox=ready.config.sandbox) if ready.config.tools and not programs else None
+    if isinstance(engine, Streaming) and notebooks is None:
+        _stream(each, maker, programs, engine, store, meter)
         return
+    completer = notebooks or engine
     tally = store.tallies.of(each.part.task.name)
     for unit in each.units():
         missing = [wanted for wanted in unit if not tally.has(wanted.problem.id, wanted.k)]
         if not missing:
             continue
         begin = time.perf_counter()
-        made = _complete(engine, [wanted.request for wanted in unit], each.part.sampling)
+        made = _complete(completer, [wanted.request for wanted in unit], each.part.sampling, programs)
         seconds = (time.perf_counter() - begin) / len(unit)
         if isinstance(made, Caught):
             rows = [_lost(maker, tally, wanted, made) for wanted in missing]
@@ -178,7 +196,9 @@ def _sample_task(each: Plan, maker: RowMaker, engine: Backend, store: _Store, pr
         meter.refuse_losses()
 
 
-def _stream(each: Plan, maker: RowMaker, engine: Streaming, store: _Store, meter: _Meter) -> None:
+def _stream(
+    each: Plan, maker: RowMaker, programs: Programs | None, engine: Streaming, store: _Store, meter: _Meter
+) -> None:
     """Let the back end take the missing samples as it likes, and store them as they come."""
     tally = store.tallies.of(each.part.task.name)
 
@@ -201,7 +221,8 @@ def _stream(each: Plan, maker: RowMaker, engine: Streaming, store: _Store, meter
         meter.refuse_losses()
 
     try:
-        for wanted, made in engine.stream(missing(), each.part.sampling):
+        stream = engine.stream(missing(), each.part.sampling)
+        for wanted, made in stream if programs is None else programs.follow(stream):
             if isinstance(made, Caught):
                 rows.append(_lost(maker, tally, wanted, made))
             else:
@@ -216,14 +237,16 @@ def _lost(maker: RowMaker, tally: Tally, wanted: Wanted, caught: Caught) -> Made
     return maker.lost(wanted, str(caught), tally.attempts(wanted.problem.id, wanted.k) + 1)
 
 
-def _complete(engine: Backend, requests: list[Request], sampling: Sampling) -> list[Completion] | Caught:
-    """One call of the back end, tried again while its failure is retryable."""
+def _complete(
+    engine: Backend | Notebooks, requests: list[Request], sampling: Sampling, programs: Programs | None
+) -> list[Completion] | Caught:
+    """One call of the back end, and the programs it wrote; tried again while its failure is retryable."""
 
     def work() -> list[Completion]:
         made = engine.complete(requests, sampling)
         if len(made) != len(requests):
             raise BackendError(f"the back end gave {len(made)} completions for {len(requests)} requests")
-        return made
+        return made if programs is None else programs.finish(made)
 
     for pause in RETRY_AFTER:
         made = boundary(work)

@@ -9,27 +9,17 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
-from llemma.config import setting
 from llemma.errors import DataError
 from llemma.evaluate.score import settings_of
+from llemma.evaluate.settings import ExportConfig
 from llemma.run import atomic_file, read_json
 
 STOP_REASON = {"stop": "stop", "eos": "stop", "length": "max_tokens"}  # of inspect
 SCORE = {True: "C", False: "I"}  # of inspect
 EPOCH = "1970-01-01T00:00:00+00:00"  # rows hold durations, no dates
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportConfig:
-    """Settings of ``llemma export``."""
-
-    run: Path = setting(help="run folder of `llemma eval`")
-    format: Literal["lm-eval", "inspect"] = setting("lm-eval", "samples of lm-eval, or a log of inspect, per task")
-    out: Path = setting(help="folder to write into; it is made when it does not exist")
 
 
 def export(config: ExportConfig) -> list[Path]:

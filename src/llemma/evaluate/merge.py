@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llemma.config import setting
 from llemma.errors import RunError
 from llemma.evaluate.config import parse_shard
 from llemma.evaluate.score import EvalResult, score_run, settings_of
+from llemma.evaluate.settings import MergeConfig
 from llemma.records import Event, Progress, silent
 from llemma.run import json_line, open_run, read_jsonl
 
 FREE = ("run", "shard", "batch", "groups_of", "engine")  # may differ between shards
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergeConfig:
-    """Settings of ``llemma merge``."""
-
-    runs: tuple[Path, ...] = setting(help="the run folders of the shards, all of them")
-    run: Path = setting(help="the run folder to write")
-
-    def __post_init__(self) -> None:
-        if not self.runs:
-            raise ValueError("runs is empty: name the folders of all shards")
 
 
 def merge(config: MergeConfig, progress: Progress = silent) -> EvalResult:

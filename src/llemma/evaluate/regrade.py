@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from llemma.config import setting
 from llemma.evaluate.config import load_tasks
 from llemma.evaluate.rows import Graders, graders
 from llemma.evaluate.score import EvalResult, config_of, score_run, settings_of
+from llemma.evaluate.settings import RegradeConfig
 from llemma.records import Event, Problem, Progress, silent
 from llemma.run import Run, json_line, open_run
 
 LISTED = 1000  # changed samples that are named
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegradeConfig:
-    """Settings of ``llemma regrade``."""
-
-    run: Path = setting(help="run folder of `llemma eval`; its grades are replaced, the texts stay")
-    scorer: Literal["", "both", "strict", "paper"] = setting("", "who grades; empty: as the run was graded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from llemma.config import setting
 
 if TYPE_CHECKING:
     from llemma.report.page import render, write_report
 
-__all__ = ["ReportConfig", "render", "write_report"]
+__all__ = ["ReportConfig", "TableConfig", "render", "write_report"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,20 @@ class ReportConfig:
     def __post_init__(self) -> None:
         if not self.runs:
             raise ValueError("runs is empty: name at least one run folder, as in `llemma report runs/tour`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableConfig:
+    """Settings of ``llemma table``."""
+
+    runs: tuple[Path, ...] = setting(help="run folders of `llemma eval`")
+    format: Literal["text", "markdown", "csv", "json"] = setting("text", "how the table is written")
+    paper: Path | None = setting(None, "TOML file with the figures to show beside; none: those of the paper")
+    out: Path | None = setting(None, "file to write; none: standard output")
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ValueError("runs is empty: name at least one run folder of `llemma eval`")
 
 
 def __getattr__(name: str) -> Any:

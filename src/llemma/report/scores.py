@@ -8,13 +8,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from llemma.config import read_toml, setting
+from llemma.config import read_toml
 from llemma.errors import DataError
 from llemma.evaluate.compare import Compared
 from llemma.evaluate.metrics import TaskResult
 from llemma.records import Metric, to_row
+from llemma.report import TableConfig
 from llemma.report.tables import metric_from
 from llemma.report.units import DASH, interval, one_line
 from llemma.run import read_json
@@ -25,20 +26,6 @@ TITLES = {
     "gsm8k_python": "GSM8k+Python", "math_python": "MATH+Python",
 }  # fmt: skip
 MOST_GROUPS = 40  # lines
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableConfig:
-    """Settings of ``llemma table``."""
-
-    runs: tuple[Path, ...] = setting(help="run folders of `llemma eval`")
-    format: Literal["text", "markdown", "csv", "json"] = setting("text", "how the table is written")
-    paper: Path | None = setting(None, "TOML file with the figures to show beside; none: those of the paper")
-    out: Path | None = setting(None, "file to write; none: standard output")
-
-    def __post_init__(self) -> None:
-        if not self.runs:
-            raise ValueError("runs is empty: name at least one run folder of `llemma eval`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

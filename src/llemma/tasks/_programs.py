@@ -1,54 +1,43 @@
 """Tasks answered by a program: where the value of the program stands in a transcript, and how it is judged.
 
-A transcript of such a task is the model's text followed by what its program gave, in a block of its own::
+The transcript of such a task is the model's text followed by what its program gave, in blocks of their own: the value
+when it ran as ``__main__``, and, for the paper's scorer, what that one read when it ran as its scorer ran it::
 
-    ```output
+    ```llemma-output
     42
     ```
 
-The last such block counts. Running the program is not done here: a text without an output block has no answer.
+The last such block counts: nothing a model writes can be taken for it, since ours always comes behind. Running the
+program is not done here: a text without such a block has no answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from llemma.grade.equal import grade_answer
 from llemma.records import Grade, Problem
 
-OUTPUT = "```output\n"
+OUTPUT = "```llemma-output\n"
+PAPER_OUTPUT = "```llemma-paper-output\n"
 FENCE = "```"
 
 
-def with_output(text: str, output: str) -> str:
-    """A transcript's text: what the model wrote and what its program gave."""
-    return f"{text.rstrip()}\n{OUTPUT}{output.strip()}\n{FENCE}\n"
+def with_output(text: str, output: str, kind: str = OUTPUT) -> str:
+    """A transcript's text: what there was, and what the program gave."""
+    return f"{text.rstrip()}\n{kind}{output.strip()}\n{FENCE}\n"
 
 
-def output_of(text: str) -> str | None:
-    """What the program gave: the content of the last output block, or None when there is none."""
-    start = text.rfind(OUTPUT)
+def output_of(text: str, kind: str = OUTPUT) -> str | None:
+    """What the program gave: the content of the last block of this kind, or None when there is none."""
+    start = text.rfind(kind)
     if start < 0:
         return None
-    return text[start + len(OUTPUT) :].partition(FENCE)[0].strip()
+    return text[start + len(kind) :].partition(FENCE)[0].strip()
 
 
 def strict_value(problem: Problem, text: str) -> Grade:
-    """The strict judgement of a program's value: the last line of its output."""
+    """The strict judgement of a program's value."""
     output = output_of(text)
     if not output:
-        reason = "no output of a program" if output is None else "the program gave nothing"
+        reason = "no program was run" if output is None else "the program gave no value"
         return Grade(verdict="unparsable", answer=None, reason=reason)
-    return grade_answer(output.splitlines()[-1], problem.answer, found_by="program")
-
-
-def on_output(judge: Callable[[str, Problem], Grade]) -> Callable[[Problem, str], Grade]:
-    """A scorer that judges the whole output of the program; without one there is nothing to judge."""
-
-    def grade(problem: Problem, text: str) -> Grade:
-        output = output_of(text)
-        if output is None:
-            return Grade(verdict="unparsable", answer=None, reason="no output of a program")
-        return judge(output, problem)
-
-    return grade
+    return grade_answer(output, problem.answer, found_by="program")

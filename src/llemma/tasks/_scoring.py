@@ -5,13 +5,16 @@ Here only the two are chosen and named; what they do is in ``llemma.grade``.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from llemma.grade.answer import read
 from llemma.grade.equal import equivalent, grade_numeric, vote_key
 from llemma.grade.kinds import Value
+from llemma.grade.paper import grade_paper, is_tex_equiv, numeric_equality
+from llemma.grade.paper.programs import printed_number
 from llemma.grade.vote import classes
-from llemma.records import Grade, Problem, Scorer
+from llemma.records import Classes, Grade, Problem, Scorer
+from llemma.tasks._programs import PAPER_OUTPUT, output_of
 
 
 def strict(problem: Problem, text: str) -> Grade:
@@ -30,13 +33,59 @@ def equal_classes(keys: Sequence[str | None], shown: Mapping[str, str]) -> Seque
 
 
 def scorers(kind: str) -> Mapping[str, Scorer]:
-    """The other scorers of a task of this kind."""
-    return {}
+    """The paper's scorer for a task of this kind."""
+
+    def grade(problem: Problem, text: str) -> Grade:
+        return grade_paper(text, problem.answer, kind, extracted=False)
+
+    return {"paper": Scorer(grade=grade, key=paper_key, classes=CLASSES.get(kind))}
 
 
 def program_scorers(kind: str) -> Mapping[str, Scorer]:
-    """The other scorers of a task that is answered by programs."""
-    return {}
+    """The paper's scorer for a task that is answered by programs, which run as its scorer ran them."""
+
+    def grade(problem: Problem, text: str) -> Grade:
+        output = output_of(text, PAPER_OUTPUT)
+        if output is None:
+            return Grade(verdict="unparsable", answer=None, reason="no program, or one that the paper's scorer lost")
+        return grade_paper(output, problem.answer, kind)
+
+    return {"paper": Scorer(grade=grade, key=paper_key)}
+
+
+def paper_key(grade: Grade) -> str | None:
+    """What an answer votes for under the paper's rules: its normalised text, read or not; a refused one has no vote."""
+    return None if grade.verdict in ("unsafe", "timeout") else grade.answer
+
+
+def _clusters(same: Callable[[str, str], bool]) -> Classes:
+    """The paper's classes: an answer joins the first cluster whose first answer it equals."""
+
+    def classes_of(keys: Sequence[str | None], shown: Mapping[str, str]) -> Sequence[Hashable | None]:
+        homes: dict[str, str] = {}
+        founders: list[str] = []
+        for key in keys:
+            if key is not None and key not in homes:
+                homes[key] = next((first for first in founders if same(key, first)), key)
+                if homes[key] == key:
+                    founders.append(key)
+        return [None if key is None else homes[key] for key in keys]
+
+    return classes_of
+
+
+def _ocw_same(one: str, other: str) -> bool:
+    """OCW's equality: of numbers when both answers are some, else of formulas.
+
+    The paper chooses by the reference; an expression that is met by a plain number is judged here as a number.
+    """
+    first, second = printed_number(one), printed_number(other)
+    if first is not None and second is not None:
+        return numeric_equality(first, second)
+    return is_tex_equiv(one, other)
+
+
+CLASSES: Mapping[str, Classes] = {"math": _clusters(is_tex_equiv), "ocw": _clusters(_ocw_same)}
 
 
 def is_number(answer: str) -> bool:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from llemma.config import setting
 from llemma.errors import ConfigError
-from llemma.records import Sampling, Shot, Task
+from llemma.grade.paper.programs import GSM8K_PYTHON, gsm8k_program
+from llemma.records import Program, Sampling, Shot, Task
 from llemma.tasks import gsm8k
 from llemma.tasks._programs import strict_value, with_output
 from llemma.tasks._prompts import HELP, PUBLISHED, Choice, Form, Shots, identity, published, split
@@ -73,8 +74,14 @@ def load(options: Options) -> Task:
         shots=examples.single,
         state=lambda problem: with_output(f"\n\n\ndef solution():\n    return {problem.answer}\n", problem.answer),
         tools=("python",),
-        meta={**examples.meta, **data, "protocol": "solution()"},
+        program=Program(extract=program_in, wanted="solution", rules=GSM8K_PYTHON),
+        meta={**examples.meta, **data},
     )
+
+
+def program_in(completion: str) -> str | None:
+    """The program of a completion: all of it."""
+    return gsm8k_program(completion) or None
 
 
 def question(text: str) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llemma.config import setting
-from llemma.records import Problem, Sampling, Shot, Task
+from llemma.grade.paper.programs import MATH_PYTHON, NO_HEADER, NO_PROGRAM, math_program
+from llemma.records import Problem, Program, Sampling, Shot, Task
 from llemma.tasks import math
 from llemma.tasks._programs import strict_value, with_output
 from llemma.tasks._prompts import HELP, Choice, Form, shots
@@ -80,8 +81,15 @@ def load(options: Options) -> Task:
         shots=examples.single,
         state=_state,
         tools=("python",),
-        meta={**examples.meta, **data, "protocol": "answer"},
+        program=Program(extract=program_in, wanted="answer", rules=MATH_PYTHON),
+        meta={**examples.meta, **data},
     )
+
+
+def program_in(completion: str) -> str | None:
+    """The program of a completion: the imports of its second block, then its first. None when a block is missing."""
+    found = math_program(completion)
+    return None if found in (NO_PROGRAM, NO_HEADER) else found
 
 
 def _state(problem: Problem) -> str:
