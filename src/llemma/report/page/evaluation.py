@@ -151,11 +151,14 @@ def read_evaluation(folder: Folder) -> Evaluation:
         notes.append(
             f"{errors} sample{'s' * (errors > 1)} failed for reasons outside the model (see the table of verdicts)"
         )
+    stored = {
+        one_line(words(e.get("task")), 60): table(e.get("curve")) for e in map(table, listed(metrics.get("tasks")))
+    }
     return Evaluation(
         name=folder.name,
         label=label,
         figures=figures([table(entry) for entry in listed(metrics.get("tasks"))[:MOST_TASKS]], model=label),
-        tasks=tuple(_result(folder, task, tally) for task, tally in tallies.items()),
+        tasks=tuple(_result(folder, task, tally, stored.get(task, {})) for task, tally in tallies.items()),
         notes=tuple(notes),
     )
 
@@ -166,15 +169,24 @@ def verdict_of(row: Mapping[str, Any]) -> str:
     return verdict if isinstance(verdict, str) and verdict in VERDICTS else "error"
 
 
-def _result(folder: Folder, task: str, tally: _Tally) -> TaskResult:
+def _result(folder: Folder, task: str, tally: _Tally, stored: Mapping[str, Any]) -> TaskResult:
     chosen = _choose(tally)
     return TaskResult(
         task=task,
         problems=len(tally.problems),
         verdicts={name: tally.verdicts[name] for name in VERDICTS},
-        curve=_curve(tally),
+        curve=_stored_curve(stored) or _curve(tally),
         shown=tuple(_shown(folder, why, tally.problems[name]) for name, why in chosen.items()),
     )
+
+
+def _stored_curve(stored: Mapping[str, Any]) -> tuple[tuple[int, float, float], ...]:
+    """The curve of ``metrics.json``, which knows which answers are equal under different names; empty without one."""
+    ks, maj, passed = (listed(stored.get(name)) for name in ("k", "maj", "passed"))
+    points = [(whole(k), finite(m), finite(p)) for k, m, p in zip(ks, maj, passed, strict=False)]
+    most = max((k for k, _, _ in points), default=0)
+    shown = {*(1 << i for i in range(most.bit_length())), most}
+    return tuple((k, m, p) for k, m, p in points if k in shown and m is not None and p is not None)
 
 
 def _curve(tally: _Tally) -> tuple[tuple[int, float, float], ...]:
