@@ -46,7 +46,7 @@ def config(run: Path | None = None, **changes: Any) -> EvalConfig:
 
 
 def rows(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in (run / "rows.jsonl").read_bytes().splitlines()]
 
 
 def comparable(run: Path) -> list[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from adder import comparable, rows, scores
+from llemma.evaluate.config import load_tasks
 from tiny import save_tiny
 
 KILLS = int(os.environ.get("LLEMMA_KILLS", "3"))
@@ -63,6 +65,18 @@ def check(whole: Path, folder: Path, seen: list[int]) -> None:
     print(f"rows at each of {KILLS} kills: {seen} of {total}")
 
 
+def record(path: Path, samples: int, count: int) -> Path:
+    """Texts for the problems of both tasks, some right, some wrong, some without an answer."""
+    lines = []
+    for task in load_tasks(["generated:addition", "generated:linear"], {"count": count}):
+        for problem in task.problems:
+            texts = [f"Sample {k}.\nThe answer is {int(problem.answer) + k % 3}." for k in range(samples)]
+            row = {"question": problem.prompt, "code": [*texts[1:], "No idea."], "gt": problem.answer}
+            lines.append(json.dumps(row))
+    path.write_text("\n".join(lines))
+    return path
+
+
 def test_the_tiny_model_killed(tmp_path: Path) -> None:
     model = f"hf:{save_tiny(tmp_path / 'model')}"
     words = ("samples=4", "max_tokens=48", "batch=16", "options.count=24", "options.shots=1")
@@ -72,10 +86,8 @@ def test_the_tiny_model_killed(tmp_path: Path) -> None:
 
 
 def test_a_replay_killed(tmp_path: Path) -> None:
-    model = f"hf:{save_tiny(tmp_path / 'model')}"
-    words = ("samples=64", "options.count=60", "options.shots=1")
-    subprocess.run(command(tmp_path / "recorded", model, *words, "max_tokens=4"), capture_output=True, check=True)
-    replay = f"replay:{tmp_path / 'recorded'}"
+    words = ("samples=64", "options.count=200", "options.shots=1")
+    replay = f"replay:{record(tmp_path / 'texts.jsonl', 64, 200)}"
     subprocess.run(command(tmp_path / "whole", replay, *words), capture_output=True, check=True)
     seen = killed_and_finished(tmp_path / "whole", tmp_path / "killed", replay, *words)
     check(tmp_path / "whole", tmp_path / "killed", seen)
