@@ -20,7 +20,7 @@ NOBODY = 65534
 
 # Run by root, in a process of its own: opens the way to the paths, becomes nobody, runs the command.
 _LAUNCH = """
-import json, os, sys, tempfile
+import json, os, sys
 from llemma.sandbox import linux
 paths, words = json.loads(sys.argv[1]), json.loads(sys.argv[2])
 closed = {}
@@ -33,7 +33,7 @@ for path in paths:
 if closed:
     linux.unshare(linux.CLONE_NEWNS)
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
-    stash = "/mnt"
+    stash = next(path for path in ("/mnt", "/media", "/srv", "/var/tmp") if os.path.isdir(path))
     linux.mount("none", stash, "tmpfs", 0, "size=1m")
     for folder, inside in closed.items():
         for number, path in enumerate(inside):
