@@ -1,7 +1,7 @@
 """Many hostile and honest programs at once: who survives, what is left, whether honest results stay the same.
 
-``python tests/soak.py [runs=1000] [clients=64] [tier=auto]`` prints one JSON object. Best run as a user of its own:
-then every process and file of that user counts.
+``python tests/soak.py [runs=1000] [clients=64] [tier=auto] [alone=false]`` prints one JSON object. Run as a user that
+does nothing else, with ``alone=true``, every process and file of that user counts.
 """
 
 from __future__ import annotations
@@ -108,18 +108,18 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def processes(mark: int) -> list[int]:
-    """Processes that were forked off for this caller, or, when we are nobody, belong to us at all."""
+def processes(alone: bool) -> list[int]:
+    """Processes that were forked off for this caller, or, when the user is alone, all of the user's."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            ours = entry.stat().st_uid == os.getuid() == 65534
+            ours = alone and entry.stat().st_uid == os.getuid()
         except OSError:
             continue
-        if ours or (str(mark).encode() in words and any(b"llemma.sandbox" in word for word in words)):
+        if ours or (str(os.getpid()).encode() in words and any(b"llemma.sandbox" in word for word in words)):
             found.append(int(entry.name))
     return found
 
@@ -136,14 +136,17 @@ def files() -> list[str]:
 
 def main(words: list[str]) -> int:
     """Soak, shut down, count what is left."""
-    given = {"runs": "1000", "clients": "64", "tier": "auto"} | dict(word.split("=", 1) for word in words)
+    given = {"runs": "1000", "clients": "64", "tier": "auto", "alone": "false"} | dict(
+        word.split("=", 1) for word in words
+    )
+    alone = given["alone"] == "true"
     left_before = set(files())
-    processes_before = set(processes(os.getpid()))
+    processes_before = set(processes(alone))
     with canaries() as aim:
         report = soak(int(given["runs"]), int(given["clients"]), given["tier"], aim)
     shut_down()
-    report["processes left"] = sorted(set(processes(os.getpid())) - processes_before)
-    report["files left"] = sorted(set(files()) - left_before) if os.getuid() else "not counted as root"
+    report["processes left"] = sorted(set(processes(alone)) - processes_before)
+    report["files left"] = sorted(set(files()) - left_before) if alone else "not counted"
     print(json.dumps(report, indent=1))
     return 0
 

@@ -387,7 +387,7 @@ def test_with_a_real_engine(tmp_path):
     from llemma.models.llama import Llama, LlamaConfig, initialise
     from llemma.tokens.tokenizer import train_tokenizer
 
-    tokenizer = train_tokenizer(["```python\nanswer = 1 + 1\n```\n"] * 20, 280)
+    tokenizer = train_tokenizer(["```python\nanswer = 1 + 1\n```\n"] * 20, 300)
     model = Llama(
         LlamaConfig(
             vocab_size=tokenizer.vocab_size,

@@ -1,4 +1,6 @@
-"""Runs a command as the user nobody when the tests run as root, so that nothing passes only because root may do it.
+"""Runs a command as an ordinary user when the tests run as root: nothing may pass only because root may do it.
+
+The user is a number that nobody else has, so that all its processes and files are the command's.
 
 A home of root's that is closed to others may hold the interpreter; then the command sees, in a mount namespace of its
 own, that folder replaced by an open one with nothing but the interpreter in it.
@@ -16,13 +18,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NOBODY = 65534
 
-# Run by root, in a process of its own: opens the way to the paths, becomes nobody, runs the command.
+# Run by root, in a process of its own: opens the way to the paths, becomes the user, runs the command.
 _LAUNCH = """
-import json, os, sys, tempfile
+import json, os, sys
 from llemma.sandbox import linux
-paths, words = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+paths, words, user = json.loads(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
 closed = {}
 for path in paths:
     for i in range(1, len(path.split("/"))):
@@ -33,7 +34,7 @@ for path in paths:
 if closed:
     linux.unshare(linux.CLONE_NEWNS)
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
-    stash = "/mnt"
+    stash = next(path for path in ("/mnt", "/media", "/srv", "/var/tmp") if os.path.isdir(path))
     linux.mount("none", stash, "tmpfs", 0, "size=1m")
     for folder, inside in closed.items():
         for number, path in enumerate(inside):
@@ -44,19 +45,20 @@ if closed:
             os.makedirs(path)
             linux.mount(f"{stash}/{number}", path, None, linux.MS_BIND | linux.MS_REC)
 os.setgroups([])
-os.setresgid(65534, 65534, 65534)
-os.setresuid(65534, 65534, 65534)
+os.setresgid(user, user, user)
+os.setresuid(user, user, user)
 os.chdir("/")
 os.execve(words[0], words, {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ["PYTHONPATH"], "HOME": "/nonexistent"})
 """
 
 
 def run_unprivileged(words: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
-    """Run this interpreter with ``words`` as a user who is not root: as ourselves, or as nobody when we are root."""
+    """Run this interpreter with ``words`` as a user who is not root: as ourselves, unless we are root."""
     command = [sys.executable, *words]
     if os.geteuid() == 0:
         needed = sorted({sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix), str(ROOT)}, key=len)
-        command = [sys.executable, "-c", _LAUNCH, json.dumps(needed), json.dumps(command)]
+        user = str(50_000 + os.getpid() % 10_000)
+        command = [sys.executable, "-c", _LAUNCH, json.dumps(needed), json.dumps(command), user]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, cwd="/")
     if "CLONE_NEWNS" in done.stderr or "unshare:" in done.stderr:
         pytest.skip("the interpreter is in a folder closed to others; run the tests as an ordinary user: make test")
