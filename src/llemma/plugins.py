@@ -11,12 +11,13 @@ import ast
 import contextlib
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from llemma.config import setting
 from llemma.errors import Caught, ConfigError, MissingDependency, boundary, nearest
@@ -76,6 +77,15 @@ def import_module(module: str) -> ModuleType:
         return importlib.import_module(module)
 
 
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Compiles the file as it is now. Python's cache takes two versions for one if they are equally long and written in
+    the same second, as an edited plug-in may be."""
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 @contextlib.contextmanager
 def _named_extra() -> Iterator[None]:
     try:
@@ -100,7 +110,8 @@ def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ConfigError(f"{path}: no such plug-in file")
     where = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]  # two files may share a stem
-    spec = importlib.util.spec_from_file_location(f"llemma_plugin_{path.stem}_{where}", path)
+    name = f"llemma_plugin_{path.stem}_{where}"
+    spec = importlib.util.spec_from_file_location(name, path, loader=_FromSource(name, str(path)))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their own module up there
