@@ -29,12 +29,14 @@ from llemma.grade.kinds import (
     Words,
 )
 from llemma.grade.latex import END, Refused, Token, normalise, tokens
+from llemma.grade.limits import roomy
 from llemma.grade.node import Node, has, number, tree, with_sign
 from llemma.grade.vocabulary import CHANGES, LITTLE, NUMERALS, SCALES
 
 MAX_ITEMS = 1_000  # of a list or matrix
 _MAX_NESTING = 12
 _MAX_WORDS = 24
+_REMEMBERED = 200  # characters of a text whose reading is kept; longer ones would fill the memory
 
 
 _NUMBER = re.compile(r"\$?\s*([+-]?)\s*(\d{1,15})(?:\.(\d{1,15}))?\.?\s*\$?", re.ASCII)
@@ -66,9 +68,16 @@ _OPENERS = {"(": "(", "[": "[", r"\{": "{", r"\lbrace": "{", r"\langle": "(", r"
 _CLOSERS = {")": ")", "]": "]", r"\}": "}", r"\rbrace": "}", r"\rangle": ")", r"\rparen": ")", r"\rbrack": "]"}
 
 
-@lru_cache(maxsize=8192)
 def read(text: str) -> Answer | None:
     """What ``text`` states as a final answer, or ``None`` when it holds nothing readable. Never raises."""
+    call = _read_once if len(text) <= _REMEMBERED else _read
+    try:
+        return call(text)
+    except RecursionError:
+        return roomy(lambda: call(text), None)
+
+
+def _read(text: str) -> Answer | None:
     quick = _quick(text)
     if quick is not None:
         return quick
@@ -82,6 +91,9 @@ def read(text: str) -> Answer | None:
     if found is None:
         found = _statement(spelled) or _words(spelled)
     return found
+
+
+_read_once = lru_cache(maxsize=4096)(_read)
 
 
 def _quick(text: str) -> Value | None:

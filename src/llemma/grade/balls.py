@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from mpmath import MPContext
 
-from llemma.grade.exact import TooLarge, Undefined, binomial, bounds, exact, factorial
+from llemma.grade.exact import Undefined, binomial, bounds, exact, factorial
+from llemma.grade.limits import TooLarge, spend
 from llemma.grade.node import Node
 from llemma.grade.vocabulary import CONTINUOUS
 
@@ -37,6 +38,7 @@ class Ball(NamedTuple):
 class Double:
     """Double precision. Overflow is TooLarge; mpmath then decides."""
 
+    price, call_price = 2.0, 1.0  # of an operation, and of a function in addition; see ``llemma.grade.limits``
     eps = 2.0**-51
     pi, e, i = math.pi, math.e, 1j
     zero = 0.0
@@ -80,6 +82,8 @@ class Multi:
     def __init__(self, precision: int) -> None:
         self.context = MPContext()
         self.context.prec = precision + 10
+        self.price = 6 + (precision / 1000) ** 2
+        self.call_price = 20 + 60 * (precision / 1000) ** 2
         self.eps = self.context.mpf(2) ** -precision
         self.pi, self.e, self.i = +self.context.pi, +self.context.e, self.context.mpc(0, 1)
         self.zero = self.context.mpf(0)
@@ -109,6 +113,7 @@ _MATH = {
     "artanh": "atanh",
 }  # fmt: skip
 _MPMATH = _MATH | {"arccot": "acot", "arcsec": "asec", "arccsc": "acsc"}
+_PRICES = {"erf": 30, "gamma": 15}  # times that of a sine, in mpmath
 _RECIPROCAL = {"sec": "cos", "csc": "sin", "sech": "cosh", "csch": "sinh", "coth": "tanh", "cot": "tan"}
 
 Arithmetic = Double | Multi
@@ -142,6 +147,7 @@ class Evaluation:
         self.left -= 1
         if self.left < 0:
             raise TooLarge
+        spend(self.k.price)
         try:
             found = getattr(self, "_" + node.op)(node, env)
         except (ZeroDivisionError, ValueError) as error:
@@ -222,6 +228,7 @@ class Evaluation:
         if whole is not None and whole.denominator == 1:
             mid = k.power(base.mid, whole.numerator)
         else:
+            spend(3 * k.call_price)
             mid = k.power(base.mid, exponent.mid)
         spread = abs(exponent.mid) * base.rad / (abs(base.mid) - base.rad) + (size + 4) * exponent.rad
         return self.made(mid, abs(mid) * (2 * spread + (8 + abs(exponent.mid)) * k.eps))
@@ -304,6 +311,7 @@ class Evaluation:
         # beyond it trigonometric functions cost more the larger the argument is; gamma grows like a factorial
         if self.k.magnitude(inner.mid) > (14 if name in ("gamma", "sinh", "cosh", "tanh") else 4_000):
             raise TooLarge
+        spend(self.k.call_price * _PRICES.get(name, 1))
         function = self.k.function(name)
         mid = function(inner.mid)
         moved = abs(function(inner.mid + inner.rad) - mid) if inner.rad else self.k.zero

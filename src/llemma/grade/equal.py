@@ -33,6 +33,7 @@ from llemma.grade.kinds import (
     Value,
     Words,
 )
+from llemma.grade.limits import bounded
 from llemma.grade.node import PI, Node, number, tree, variables
 from llemma.grade.sets import real_set, same_sets, variable
 from llemma.grade.value import equal, fingerprint, proportional, zero
@@ -108,7 +109,7 @@ def grade_answer(answer: str, reference: str, *, found_by: str = "") -> Grade:
         return Grade(verdict="unparsable", answer=shown, reason=f"{_short(answer)!r} is not read as an answer{rule}")
     if theirs is None:
         return Grade(verdict="unparsable", answer=shown, reason=f"the reference {_short(reference)!r} is not readable")
-    same = True if _identical(answer, reference) else same_answer(mine, theirs)
+    same = _same(answer, mine, reference, theirs)
     sides = f"{_kind(mine)} {_short(answer)!r}", f"{_kind(theirs)} {_short(reference)!r}"
     if same:
         return Grade(verdict="correct", answer=shown, reason=f"the {sides[0]} equals the {sides[1]}{rule}")
@@ -131,16 +132,22 @@ def vote_key(grade: Grade) -> str | None:
 
 def equivalent(a: str, b: str) -> bool:
     """Whether two final answers are the same. Symmetric, reflexive for what can be read; never raises."""
-    first, second = read(a), read(b)
-    if first is None or second is None:
-        return False
-    return _identical(a, b) or bool(same_answer(first, second))
+    return bool(same_value(a, b))
 
 
 def same_value(one: str, other: str) -> bool | None:
     """Like ``equivalent``; ``None`` when a side cannot be read or the comparison is out of reach."""
     first, second = read(one), read(other)
-    return None if first is None or second is None else same_answer(first, second)
+    return None if first is None or second is None else _same(one, first, other, second)
+
+
+def _same(one: str, first: Answer, other: str, second: Answer) -> Same:
+    """``same_answer`` within the limits of one judgement, in the order of the texts: running out is symmetric too."""
+    if _identical(one, other):
+        return True
+    if other < one:
+        first, second = second, first
+    return bounded(lambda: same_answer(first, second), None)
 
 
 def _identical(a: str, b: str) -> bool:
@@ -457,7 +464,7 @@ def vote_class(answer: str) -> str | None:
     found = read(answer)
     if found is None or (isinstance(found, Words) and found.prose):
         return None
-    return key(found)
+    return bounded(lambda: key(found), None)
 
 
 def key(answer: Answer) -> str:

@@ -28,7 +28,8 @@ from llemma.grade.balls import (
     multi,
     unit,
 )
-from llemma.grade.exact import TooLarge, Undefined, exact
+from llemma.grade.exact import Undefined, exact
+from llemma.grade.limits import TooLarge
 from llemma.grade.node import INF, Node, number, shown, structure, substitute, tree, variables
 
 PRECISIONS = (200, 1_100)  # bits: the first look and the second
