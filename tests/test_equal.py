@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llemma.grade.answer import read
-from llemma.grade.equal import equivalent, same_value, vote_class
+from llemma.grade.equal import equivalent, same_answer, same_value, vote_class
 
 SAME = r"""
 \frac12 | \dfrac{1}{2}
@@ -201,6 +201,15 @@ x(x+1) | x^2+x
 (-\infty,+\infty) | (-\infty,\infty)
 \sqrt{\frac{2}{3}} | \frac{\sqrt6}{3}
 \frac{1}{3} \approx 0.333 | \frac{1}{3}
+\sqrt{(a-b)^2} | |b-a|
+|x|^2 | x^2
+|x-3|+|x+2| | |x+2|+|3-x|
+\sqrt{xy} | \sqrt{x}\sqrt{y}
+\ln x^2 | 2\ln x
+x^{1/3} | \sqrt[3]{x}
+(-2)^{1/3} | -\sqrt[3]{2}
+(-1)^n | \cos(n\pi)
+(-1)^{n+1} | (-1)^{n-1}
 """
 
 DIFFERENT = r"""
@@ -303,6 +312,20 @@ x^2+1=0 | x^2-1=0
 5x | 5
 5m | 5
 3^{2025} | 2^{2025}
+|xy| | xy
+|x+5| | x+5
+|x-10| | 10-x
+|x|+|y| | |x+y|
+\sqrt{(x-10)^2} | 10-x
+\sqrt{(a-b)^2} | a-b
+\sqrt{x^2y^2} | xy
+\max(x,-10) | x
+\max(x,5) | 5
+\lfloor x/100 \rfloor | 0
+\arctan(\tan x) | x
+\binom{n}{20} | 0
+n \bmod 100 | n
+(-1)^n | (-1)^{n+1}
 10^{-400} | 0
 """
 
@@ -376,6 +399,9 @@ def test_what_is_read_equals_itself(text):
 @given(TEXT, TEXT)
 @settings(max_examples=800, deadline=None)
 def test_equality_is_symmetric(one, other):
+    first, second = read(one), read(other)
+    if first is not None and second is not None:
+        assert same_answer(first, second) == same_answer(second, first)
     assert same_value(one, other) == same_value(other, one)
 
 

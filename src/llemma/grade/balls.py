@@ -9,10 +9,8 @@ from __future__ import annotations
 import cmath
 import math
 import threading
-import zlib
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mpmath import MPContext
@@ -20,6 +18,7 @@ from mpmath import MPContext
 from llemma.grade.exact import Undefined, binomial, bounds, exact, factorial
 from llemma.grade.limits import TooLarge, spend
 from llemma.grade.node import Node
+from llemma.grade.points import unit
 from llemma.grade.vocabulary import CONTINUOUS
 
 MAX_MAGNITUDE = 60_000  # binary exponent of a number
@@ -131,16 +130,17 @@ def multi(precision: int) -> Multi:
     return found[precision]
 
 
-def evaluate(node: Node, arithmetic: Arithmetic, point: Env) -> Ball:
-    """The value at a point. Raises Undefined or TooLarge."""
-    return Evaluation(arithmetic).ball(node, point)
+def evaluate(node: Node, arithmetic: Arithmetic, point: Env, *, real: bool = False) -> Ball:
+    """The value at a point; ``real``: without complex numbers on the way. Raises Undefined or TooLarge."""
+    return Evaluation(arithmetic, real=real).ball(node, point)
 
 
 class Evaluation:
     """One walk over a tree; counts what it does."""
 
-    def __init__(self, arithmetic: Arithmetic) -> None:
+    def __init__(self, arithmetic: Arithmetic, *, real: bool = False) -> None:
         self.k = arithmetic
+        self.real = real
         self.left = MAX_OPERATIONS
 
     def ball(self, node: Node, env: Env) -> Ball:
@@ -156,6 +156,8 @@ class Evaluation:
             raise TooLarge from error
         if self.k.magnitude(found.mid) > MAX_MAGNITUDE:
             raise TooLarge
+        if self.real and not is_real(found.mid):
+            raise Undefined("a complex number")
         return Ball(*found)
 
     def made(self, mid: Any, rad: Any) -> Ball:
@@ -227,6 +229,9 @@ class Evaluation:
             raise TooLarge
         if whole is not None and whole.denominator == 1:
             mid = k.power(base.mid, whole.numerator)
+        elif whole is not None and whole.denominator % 2 and is_real(base.mid) and base.mid < 0:
+            positive = self.power(Ball(-base.mid, base.rad), exponent, whole)
+            return positive if whole.numerator % 2 == 0 else Ball(-positive.mid, positive.rad)
         else:
             spend(3 * k.call_price)
             mid = k.power(base.mid, exponent.mid)
@@ -247,9 +252,6 @@ class Evaluation:
             return self.power(inner, one_over, None)
         if degree == 0:
             raise Undefined("a root of degree 0")
-        if is_real(inner.mid) and inner.mid < 0 and degree.denominator == 1 and degree % 2:
-            positive = self.power(Ball(-inner.mid, inner.rad), self.fraction(1 / degree), 1 / degree)
-            return Ball(-positive.mid, positive.rad)
         return self.power(inner, self.fraction(1 / degree), 1 / degree)
 
     def fraction(self, value: Fraction) -> Ball:
@@ -366,9 +368,3 @@ class Evaluation:
 def is_real(value: Any) -> bool:
     """Whether a number of either arithmetic has no imaginary part."""
     return not hasattr(value, "imag") or value.imag == 0
-
-
-@lru_cache(maxsize=4096)
-def unit(name: str) -> Fraction:
-    """A number in 0.4..1.4 that depends on nothing but the name."""
-    return Fraction(zlib.crc32(name.encode("utf-8", "replace")) % 9973 + 4001, 9973)
