@@ -210,6 +210,13 @@ x^{1/3} | \sqrt[3]{x}
 (-2)^{1/3} | -\sqrt[3]{2}
 (-1)^n | \cos(n\pi)
 (-1)^{n+1} | (-1)^{n-1}
+f(-1) = 5 | 5
+f^{-1}(x) = \frac{x-3}{2} | \frac{x-3}{2}
+\cos(A+B) = \frac12 | \frac12
+P(A \cap B) = \frac12 | \frac12
+P(X=3) = 0.5 | \frac12
+\frac{h(a+b)}{2} | \frac{(a+b)h}{2}
+g(1-x) | g - gx
 """
 
 DIFFERENT = r"""
@@ -327,6 +334,14 @@ x^2+1=0 | x^2-1=0
 n \bmod 100 | n
 (-1)^n | (-1)^{n+1}
 10^{-400} | 0
+|x| = 5 | x = 5
+\sin x = \frac12 | x = \frac12
+\ln x = 3 | x = 3
+xyz = 6 | x = 6
+x(x+1) = 6 | 6
+I(0) | 0
+v(0)e^{-t} | 0
+f(x+1) = x^2 | f(x) = x^2
 """
 
 

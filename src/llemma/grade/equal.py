@@ -34,6 +34,7 @@ from llemma.grade.kinds import (
     Words,
 )
 from llemma.grade.limits import bounded
+from llemma.grade.names import alike, is_plain
 from llemma.grade.node import PI, Node, number, tree, variables
 from llemma.grade.sets import real_set, same_sets, variable
 from llemma.grade.value import equal, fingerprint, proportional, zero
@@ -43,7 +44,6 @@ from llemma.records import Grade
 Same = bool | None
 
 _UNIT_LETTERS = frozenset("mgsNJWVAKCFTLhl")
-_PLAIN_NAME = re.compile(r"[A-Za-z]{1,20}|[A-Za-z]\([a-z]\)|\|?[A-Z]{2}\|?|\([a-z](?:,[a-z])*\)|[a-z]_?\d")
 # What an answer that wants to be run looks like; it is only looked for in what is no mathematics.
 _CODE = re.compile(
     r"__\w+__|\b(?:import|exec|eval|open|compile|globals|locals|getattr|setattr|subprocess|lambda|os\.\w+|sys\.\w+)\b\s*[(\w.]"
@@ -230,26 +230,12 @@ def _named(a: Answer, b: Answer) -> Same:
         if isinstance(other, Relation) and named.equation is not None:
             return _relations(named.equation, other)
         return same_answer(named.value, other)
-    if _bare_name(a.name) == _bare_name(b.name) or _generic(a.name, b.name):
+    if alike(a.name, b.name):
         found = same_answer(a.value, b.value)
         if found:
             return found
     if a.equation is not None and b.equation is not None:
         return _relations(a.equation, b.equation)
-    return False
-
-
-def _bare_name(name: str) -> str:
-    return re.sub(r"[|\s]|\\[lr]?vert", "", name)
-
-
-def _generic(a: str, b: str) -> bool:
-    """Names that may stand for each other: ``y`` and ``f(x)``, ``A`` and ``Area``, ``(x,y)`` and ``(p,q)``."""
-    if a.startswith("(") and b.startswith("("):
-        return True
-    for one, other in ((a, b), (b, a)):
-        if len(one) == 1 and (re.fullmatch(r"[A-Za-z]\([a-z]\)", other) or re.fullmatch(r"[A-Za-z]{3,}", other)):
-            return True
     return False
 
 
@@ -471,7 +457,7 @@ def key(answer: Answer) -> str:
     """The name of an answer's class, see ``vote_class``."""
     answer = _plain_group(answer)
     if isinstance(answer, Named):
-        return key(answer.value) if _PLAIN_NAME.fullmatch(answer.name) else f"{answer.name} = {key(answer.value)}"
+        return key(answer.value) if is_plain(answer.name) else f"{answer.name} = {key(answer.value)}"
     if isinstance(answer, Value):
         unit = _unit_name(answer.unit)
         name = answer.node.name if answer.node.op == "based" else fingerprint(answer.node)

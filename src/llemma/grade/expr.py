@@ -408,9 +408,17 @@ class Parser:
             self.at += 1
             name += "'"
             self.take("}") if self.tokens[self.at - 2].kind == "{" else None
-        if (name[0] in _CALLED and len(name.strip("'")) <= 2) and self.peek() == Token("open", "("):
+        if (
+            self.peek().kind == "open"
+            and self.peek().text == "("
+            and ((name[0] in _CALLED and len(name.strip("'")) <= 2) or self._at_a_number())
+        ):
             return self._call(name)
         return self.node("sym", name=name)
+
+    def _at_a_number(self) -> bool:
+        """Whether ``(0)`` follows: ``v(0)`` is a value of v, nobody writes the product so."""
+        return not self.peek().spaced and self.peek(1).kind == "num" and self.peek(2).kind == "close"
 
     def _primes(self) -> bool:
         """Step into ``^{\\prime}`` or ``^\\prime``, up to the prime itself."""
@@ -421,6 +429,7 @@ class Parser:
         return True
 
     def _call(self, name: str) -> Node:
+        """A function of unknown rule; ``llemma.grade.value`` takes it for a product where the name is a variable."""
         self.need("open")
         args = [self.expression()]
         while self.take("sep"):
@@ -436,7 +445,7 @@ class Parser:
             raise Refused(f"{word!r} is a word, not mathematics")
         if len(word) > 3 and word.isupper():
             return self.node("sym", name=word)
-        if not _is_product(word, self.peek()):
+        if not is_product(word, self.peek()):
             split = _known_prefix(word)
             if split is None:
                 raise Refused(f"{word!r} is a word, not mathematics")
@@ -536,7 +545,7 @@ def _is_angle(node: Node) -> bool:
 _LETTERS = frozenset("abcdfghjkmnpqrstvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-def _is_product(word: str, after: Token) -> bool:
+def is_product(word: str, after: Token) -> bool:
     """Whether a run of letters is a product of variables: short, and no word of the language."""
     if len(word) > 3 or word.lower() in NO_PRODUCT:
         return False

@@ -63,6 +63,16 @@ def variables(node: Node) -> frozenset[str]:
     return frozenset(found)
 
 
+def with_products(node: Node, names: frozenset[str]) -> Node:
+    """The expression with ``h(x)`` read as a product where h is one of the names."""
+    if not node.args:
+        return node
+    args = tuple(with_products(arg, names) for arg in node.args)
+    if node.op == "call" and node.name in names and len(args) == 1:
+        return tree("mul", (Node("sym", name=node.name), args[0]))
+    return tree(node.op, args, node.value, node.name)
+
+
 def substitute(node: Node, name: str, value: Node) -> Node:
     """The expression with a variable replaced."""
     if node.op == "sym" and node.name == name:
