@@ -217,6 +217,17 @@ P(A \cap B) = \frac12 | \frac12
 P(X=3) = 0.5 | \frac12
 \frac{h(a+b)}{2} | \frac{(a+b)h}{2}
 g(1-x) | g - gx
+9.8 m/s^2 | 9.8 \text{ m/s}^2
+9.8\mathrm{~m} / \mathrm{s}^{2} | 9.8 meters per second squared
+9.8 \frac{m}{s^2} | 9.8
+5 kg·m^2 | 5 \text{ kg} \cdot \text{m}^2
+5 kg m/s^2 | 5 \text{ N}
+5 cm² | 5 sq cm
+5 cm^3 | 5 cubic centimeters
+5\ (\text{cm}) | 5
+3.00 \times 10^{8} m/s | 3e8
+20 °C | 20^\circ
+It is not 4, the value is 5 | 5
 """
 
 DIFFERENT = r"""
@@ -342,6 +353,22 @@ x(x+1) = 6 | 6
 I(0) | 0
 v(0)e^{-t} | 0
 f(x+1) = x^2 | f(x) = x^2
+5 cm^2 | 5 cm^3
+5\text{ cm}^2 | 5\text{ cm}
+20\text{ m/s} | 20\text{ km/h}
+20^\circ\text{C} | 20^\circ\text{F}
+90^\circ | 90\text{ radians}
+\$5 | 5 cents
+5 mW | 5 MW
+3 hours 30 minutes | 3
+5 percent of 20 | 5
+1 in 6 | 1
+x is not equal to 5 | 5
+x is greater than or equal to 5 | 5
+x cannot be 5 | 5
+No value equals 5 | 5
+it is divisible by 5 | 5
+It isn't equal to 5 | 5
 """
 
 

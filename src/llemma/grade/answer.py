@@ -39,9 +39,16 @@ _COMMANDS = re.compile(
 )
 _STATES = re.compile(
     r"(?:\b(?:equal to|is|are|be|was|were|equals?|gives?|yields?|get|obtain|total of|about|approximately|exactly|only|"
-    r"just|roughly|by|answer|solution|therefore|thus|hence|so|it's|that's)\b:?|:|(?<![!<>=\\])=)\s*",
+    r"just|roughly|(?:given|represented|described|expressed|denoted) by|answer|solution|therefore|thus|hence|so|it's|that's)\b:?|:|(?<![!<>=\\])=)\s*",
     re.IGNORECASE,
 )
+# In front of a statement they make it another one: "x is not equal to 5", "less than or equal to 5".
+_HEDGE = re.compile(
+    r"\b(?:not|no|never|none|cannot|impossible|nor|neither|unless|without|except|than|at (?:least|most)|divisible|multiple)"
+    r"\b|n[’']t\b|\\n(?:e|eq|ot)\b",
+    re.IGNORECASE,
+)
+_CLAUSE_END = re.compile(r"[.,;:!?]|\bbut\b")
 _CLOCK = re.compile(r"(?<=\d)([ap])\.?m\.?$", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:the|an?)(?=[\s~])\s*", re.IGNORECASE)
 _LONE_WORD = re.compile(r"[A-Z]{2,}|[A-Za-z]{4,}")
@@ -121,6 +128,8 @@ def _statement(text: str) -> Answer | None:
     if len(text) > 600 or "\n" in text or not re.match(r"[A-Za-z(\"]", text):
         return None
     for match in reversed(list(_STATES.finditer(text))[-6:]):
+        if _HEDGE.search(_CLAUSE_END.split(text[: match.start()])[-1]):
+            continue
         tail = strip(text[match.end() :])
         found = (_quick(tail) or _choice(tail) or _mathematics(tail)) if tail else None
         if found is not None:

@@ -35,15 +35,15 @@ from llemma.grade.kinds import (
 )
 from llemma.grade.limits import bounded
 from llemma.grade.names import alike, is_plain
-from llemma.grade.node import PI, Node, number, tree, variables
+from llemma.grade.node import PI, Node, number, tree
 from llemma.grade.sets import real_set, same_sets, variable
+from llemma.grade.units import disagree, letters, quantity, suffix
 from llemma.grade.value import equal, fingerprint, proportional, zero
-from llemma.grade.vocabulary import MEASURES, NOTHING, UNIT_NAMES
+from llemma.grade.vocabulary import NOTHING
 from llemma.records import Grade
 
 Same = bool | None
 
-_UNIT_LETTERS = frozenset("mgsNJWVAKCFTLhl")
 # What an answer that wants to be run looks like; it is only looked for in what is no mathematics.
 _CODE = re.compile(
     r"__\w+__|\b(?:import|exec|eval|open|compile|globals|locals|getattr|setattr|subprocess|lambda|os\.\w+|sys\.\w+)\b\s*[(\w.]"
@@ -248,7 +248,7 @@ def _choice(one: Choice, other: Answer) -> Same:
 def _values(a: Value, b: Value) -> Same:
     if "based" in (a.node.op, b.node.op):
         return _based(a.node) == _based(b.node)
-    if not _units_agree(a.unit, b.unit):
+    if disagree(quantity(a.unit, a.mark), quantity(b.unit, b.mark)):
         return False
     same = equal(a.node, b.node)
     if same is not False:
@@ -258,10 +258,9 @@ def _values(a: Value, b: Value) -> Same:
             return equal(tree("div", (one.node, number(100))), other.node)
         if one.mark == "degree" and other.mark != "degree":
             return equal(tree("div", (tree("mul", (one.node, PI)), number(180))), other.node)
-        if one.unit and not other.unit:
-            stripped, letter = _letter_unit(other.node)
-            if stripped is not None and letter == _unit_name(one.unit):
-                return equal(one.node, stripped)
+        found = letters(other.node) if not other.unit else None
+        if found and (quantity(one.unit, one.mark) == found[1] if one.unit else found[2]):  # 5m may be 5 times m
+            return equal(one.node, found[0])
     return False
 
 
@@ -270,38 +269,6 @@ def _based(node: Node) -> object:
     if node.op != "based":
         return node.value if node.op == "num" else node
     return node.value if node.name.endswith("_10") else node.name
-
-
-def _unit_name(unit: str) -> str:
-    """A unit in one spelling, without exponents: ``square inches`` and ``in^2`` are both ``in``."""
-    names = []
-    for word in re.split(r"[\s*/]+", unit.casefold()):
-        base = word.partition("^")[0].replace(".", "")
-        singular = base[:-1] if base.endswith("s") and len(base) > 2 else base
-        names.append(UNIT_NAMES.get(base, UNIT_NAMES.get(singular, singular)))
-    return " ".join(name for name in names if name)
-
-
-def _is_measure(name: str) -> bool:
-    return bool(name) and all(part in MEASURES for part in name.split())
-
-
-def _units_agree(a: str, b: str) -> bool:
-    """Whether two units may be of the same quantity; only known measures can disagree: ``apples`` says nothing."""
-    first, second = _unit_name(a), _unit_name(b)
-    return first == second or not (_is_measure(first) and _is_measure(second))
-
-
-def _letter_unit(node: Node) -> tuple[Node | None, str]:
-    """``144 m^3``, written as a product, as a number and the letter of its unit."""
-    if node.op != "mul" or len(node.args) != 2:
-        return None, ""
-    factor, letter = node.args
-    if letter.op == "pow":
-        letter = letter.args[0]
-    if letter.op != "sym" or letter.name not in _UNIT_LETTERS or variables(factor):
-        return None, ""
-    return factor, _unit_name(letter.name)
 
 
 def _groups(a: Group, b: Group) -> Same:
@@ -459,9 +426,8 @@ def key(answer: Answer) -> str:
     if isinstance(answer, Named):
         return key(answer.value) if is_plain(answer.name) else f"{answer.name} = {key(answer.value)}"
     if isinstance(answer, Value):
-        unit = _unit_name(answer.unit)
         name = answer.node.name if answer.node.op == "based" else fingerprint(answer.node)
-        return f"{name} {unit}" if _is_measure(unit) else name
+        return name + suffix(answer.unit, answer.mark)
     if isinstance(answer, Group):
         return _group_key(answer)
     if isinstance(answer, Matrix):

@@ -221,7 +221,7 @@ class Reader:
         parser = Parser(found)
         node = parser.expression()
         rest = parser.tokens[parser.at :]
-        unit, mark, scale = unit_behind(rest, self.left)
+        unit, mark, scale = unit_behind(rest)
         if unit and not _counts(node):
             raise Refused("words, not a quantity")
         if scale != 1:

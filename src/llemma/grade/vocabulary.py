@@ -84,15 +84,26 @@ NUMERALS = {word: n for n, word in enumerate(_COUNT.split())}
 # Words that multiply the number in front of them.
 SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
-# Spellings of units; an empty name is not compared.
+# Names of quantities that can be told apart, by spelling; what is not here (apples) says nothing.
+# Case counts for symbols (mW is not MW); for words it does not. One thing per name: nothing is converted.
 UNIT_NAMES = {
-    "centimeter": "cm", "centimetre": "cm", "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km",
-    "millimeter": "mm", "inch": "in", "inche": "in", "foot": "ft", "feet": "ft", "yard": "yd", "mile": "mi",
-    "gram": "g", "gm": "g", "kilogram": "kg", "pound": "lb", "ounce": "oz", "second": "s", "sec": "s", "minute": "min",
-    "hour": "h", "hr": "h", "liter": "l", "litre": "l", "cent": "cent", "dollar": "dollar", "gallon": "gal",
-    "milliliter": "ml", "square": "", "sq": "", "cubic": "", "cu": "", "per": "", "day": "day", "week": "week",
-    "year": "yr", "month": "month", "am": "am", "pm": "pm", "mph": "mi h", "kph": "km h", "kmh": "km h", "rpm": "rpm",
+    "m": "m", "meter": "m", "metre": "m", "cm": "cm", "centimeter": "cm", "centimetre": "cm", "mm": "mm",
+    "millimeter": "mm", "millimetre": "mm", "km": "km", "kilometer": "km", "kilometre": "km", "dm": "dm", "nm": "nm",
+    "in": "in", "inch": "in", "inche": "in", "ft": "ft", "foot": "ft", "feet": "ft", "yd": "yd", "yard": "yd",
+    "mi": "mi", "mile": "mi", "g": "g", "gm": "g", "gram": "g", "kg": "kg", "kilogram": "kg", "mg": "mg",
+    "milligram": "mg", "lb": "lb", "pound": "lb", "oz": "oz", "ounce": "oz", "ton": "ton", "s": "s", "sec": "s",
+    "second": "s", "ms": "ms", "min": "min", "minute": "min", "h": "h", "hr": "h", "hour": "h", "day": "day",
+    "week": "week", "month": "month", "yr": "yr", "year": "yr", "l": "l", "L": "l", "liter": "l", "litre": "l",
+    "ml": "ml", "mL": "ml", "milliliter": "ml", "millilitre": "ml", "cc": "cm^3", "gal": "gal", "gallon": "gal",
+    "cent": "cent", "¢": "cent", "dollar": "dollar", "am": "am", "pm": "pm", "rpm": "rpm", "mph": "mi/h",
+    "kph": "km/h", "kmh": "km/h", "radian": "rad", "rad": "rad", "celsius": "celsius", "fahrenheit": "fahrenheit",
+    "K": "K", "kelvin": "K", "A": "A", "ampere": "A", "amp": "A", "mol": "mol", "mole": "mol", "N": "kg m/s^2",
+    "newton": "kg m/s^2", "J": "kg m^2/s^2", "joule": "kg m^2/s^2", "Nm": "kg m^2/s^2", "W": "kg m^2/s^3",
+    "watt": "kg m^2/s^3", "Pa": "kg m^-1/s^2", "pascal": "kg m^-1/s^2", "Hz": "s^-1", "hertz": "s^-1", "V": "V",
+    "volt": "V", "C": "A s", "coulomb": "A s", "F": "F", "farad": "F", "Omega": "ohm", "ohm": "ohm", "kW": "kW",
+    "MW": "MW", "mW": "mW", "kHz": "kHz", "MHz": "MHz", "kPa": "kPa", "eV": "eV", "keV": "keV", "MeV": "MeV",
+    "GeV": "GeV",
 }  # fmt: skip
 
-# Names of units that can disagree: 5 cm is not 5 m, while 5 apples say nothing.
-MEASURES = frozenset({*UNIT_NAMES.values(), "cm", "mm", "km", "kg", "mg", "ml"} - {"", "dollar", "mi h", "km h"})
+# Symbols of units that are also letters of mathematics: 5 m.
+UNIT_LETTERS = words("m g s h l L N J W V A K C F T Omega")
