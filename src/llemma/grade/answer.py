@@ -39,16 +39,16 @@ _COMMANDS = re.compile(
 )
 _STATES = re.compile(
     r"(?:\b(?:equal to|is|are|be|was|were|equals?|gives?|yields?|get|obtain|total of|about|approximately|exactly|only|"
-    r"just|roughly|(?:given|represented|described|expressed|denoted) by|answer|solution|therefore|thus|hence|so|it's|that's)\b:?|:|(?<![!<>=\\])=)\s*",
+    r"just|roughly|by|answer|solution|therefore|thus|hence|so|it's|that's)\b:?|:|(?<![!<>=\\])=)\s*",
     re.IGNORECASE,
 )
 # In front of a statement they make it another one: "x is not equal to 5", "less than or equal to 5".
 _HEDGE = re.compile(
-    r"\b(?:not|no|never|none|cannot|impossible|nor|neither|unless|without|except|than|at (?:least|most)|divisible|multiple)"
-    r"\b|n[’']t\b|\\n(?:e|eq|ot)\b",
+    r"\b(?:not|no|never|none|cannot|impossible|nor|neither|unless|without|except|than|at (?:least|most)|divisible|"
+    r"divided|multiplied|multiple)\b|n't\b|\\n(?:e|eq|ot)\b",
     re.IGNORECASE,
 )
-_CLAUSE_END = re.compile(r"[.,;:!?]|\bbut\b")
+_CLAUSE_END = re.compile(r"[.,;:!?0-9]|\bbut\b")  # a number: "it's not 10 it's 5"
 _CLOCK = re.compile(r"(?<=\d)([ap])\.?m\.?$", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:the|an?)(?=[\s~])\s*", re.IGNORECASE)
 _LONE_WORD = re.compile(r"[A-Z]{2,}|[A-Za-z]{4,}")

@@ -171,6 +171,8 @@ class Parser:
             return self.bars == 0 and self.at + 1 < len(self.tokens) and self._bar_closes()
         if token.kind == "word":
             return not token.text_mode and token.text.lower() not in CHANGES and token.text.lower() not in SCALES
+        if token.kind == "open" and is_unit(self.peek(1)):
+            return False  # 5 (cm)
         return not (token.kind == "open" and token.text not in ("(", r"\lparen", "["))
 
     def _after_symbol(self) -> bool:

@@ -230,6 +230,8 @@ class Reader:
             inner = node.args[0] if node.op != "neg" else node.args[0].args[0]
             mark = "degree" if "deg" in (node.op, node.args[0].op) else "percent"
             node = inner if node.op != "neg" else tree("neg", (inner,))
+        if node.op == "mul" and node.args[0].op == "deg" and node.args[1].name in ("C", "F"):  # 20 °C
+            node, unit, mark = node.args[0].args[0], node.args[1].name, "degree"
         if has(node, "pm"):
             return Group("", "", tuple(Value(with_sign(node, sign), unit, mark) for sign in (1, -1)))
         return Value(node, unit, mark or ("money" if marks else ""))
