@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llemma.grade.answer import read
-from llemma.grade.equal import equivalent, same_answer, same_value, vote_class
+from llemma.grade.equal import equivalent, same_value, vote_class
+from llemma.grade.same import same_answer
 
 SAME = r"""
 \frac12 | \dfrac{1}{2}

@@ -1,0 +1,80 @@
+"""Names of classes of answers: equal names, equal answers; the votes of one class are counted together."""
+
+from __future__ import annotations
+
+import re
+
+from llemma.grade.kinds import Answer, Choice, Conditions, Group, Joined, Matrix, Named, Ratio, Relation, Value, Words
+from llemma.grade.names import is_plain
+from llemma.grade.sets import real_set
+from llemma.grade.units import suffix
+from llemma.grade.value import fingerprint
+
+
+def key(answer: Answer) -> str:
+    """The name of an answer's class, see ``vote_class``."""
+    answer = plain_group(answer)
+    if isinstance(answer, Named):
+        return key(answer.value) if is_plain(answer.name) else f"{answer.name} = {key(answer.value)}"
+    if isinstance(answer, Value):
+        name = answer.node.name if answer.node.op == "based" else fingerprint(answer.node)
+        return name + suffix(answer.unit, answer.mark)
+    if isinstance(answer, Group):
+        return _group_key(answer)
+    if isinstance(answer, Matrix):
+        return "[" + "; ".join(", ".join(fingerprint(cell) for cell in row) for row in answer.rows) + "]"
+    if isinstance(answer, Ratio):
+        return ":".join(fingerprint(part) for part in answer.parts)
+    if isinstance(answer, Choice):
+        return f"({answer.letter.upper()})"
+    if isinstance(answer, Words):
+        return answer.text
+    return _set_key(answer) or _form(answer)
+
+
+def _group_key(group: Group) -> str:
+    keys = [key(item) for item in group.items]
+    if group.left in ("", "{"):
+        return ", ".join(sorted(keys))
+    return f"{group.left}{', '.join(keys)}{group.right}"
+
+
+def _set_key(answer: Answer) -> str:
+    pieces = real_set(answer)
+    if pieces is None:
+        return ""
+    if pieces and all(p.low == p.high for p in pieces):
+        return ", ".join(sorted(fingerprint(p.low) for p in pieces))
+    return " ∪ ".join(
+        f"{'[' if p.low_closed else '('}{fingerprint(p.low)}, {fingerprint(p.high)}{']' if p.high_closed else ')'}"
+        for p in pieces
+    )
+
+
+def _form(answer: Answer) -> str:
+    if isinstance(answer, Relation):
+        return "".join(
+            f"{fingerprint(side)} {op} " for side, op in zip(answer.sides, (*answer.ops, ""), strict=True)
+        ).strip()
+    if isinstance(answer, (Joined, Conditions)):
+        return f"{answer.op}({'; '.join(sorted(key(part) for part in answer.parts))})"
+    return ""
+
+
+def plain_group(answer: Answer) -> Answer:
+    """A list of assignments as the values it assigns: ``x=1, y=2`` as (1, 2), ``x=1, x=2`` as 1, 2."""
+    if not isinstance(answer, Group) or not answer.items:
+        return answer
+    named = [item for item in answer.items if isinstance(item, Named)]
+    if len(named) != len(answer.items):
+        return answer
+    names = list(dict.fromkeys(item.name for item in named))
+    values = [item.value for item in named]
+    if len(names) == 1 or (len(names) == len(named) and len({re.sub(r"_?\d+$", "", name) for name in names}) == 1):
+        return Group("", "", tuple(values))  # x = 1, x = 2 and x_1 = 1, x_2 = 2 are roots in no order
+    if len(names) == len(named):
+        return Group("(", ")", tuple(values))
+    size = len(names)
+    if [item.name for item in named] != names * (len(named) // size):
+        return answer
+    return Group("", "", tuple(Group("(", ")", tuple(values[i : i + size])) for i in range(0, len(values), size)))

@@ -1,0 +1,249 @@
+"""Whether two typed answers are the same; ``None`` where it is not decided within the limits.
+
+Every kind of answer has its rule; ``llemma.grade.value`` says when two expressions are equal. Where a text can be read in
+two ways, both readings count: ``(1, 2)`` is a point and an interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llemma.grade.keys import key, plain_group
+from llemma.grade.kinds import (
+    EMPTY,
+    Answer,
+    Choice,
+    Conditions,
+    Group,
+    Joined,
+    Matrix,
+    Named,
+    Ratio,
+    Relation,
+    Value,
+    Words,
+)
+from llemma.grade.names import alike
+from llemma.grade.node import PI, Node, number, tree
+from llemma.grade.sets import real_set, same_sets, variable
+from llemma.grade.units import disagree, letters, quantity
+from llemma.grade.value import equal, proportional, zero
+from llemma.grade.vocabulary import NOTHING
+
+Same = bool | None
+
+
+def same_answer(a: Answer, b: Answer) -> Same:
+    """Whether two answers are the same; ``None``: not decided within the limits. Symmetric."""
+    if a == b:
+        return True
+    if isinstance(a, Named) or isinstance(b, Named):
+        return _named(a, b)
+    assigned = _assignments(a), _assignments(b)
+    if assigned[0] and assigned[0].keys() == assigned[1].keys():  # y = 3, x = 2
+        return _ordered(*([by_name[name] for name in assigned[0]] for by_name in assigned))
+    a, b = plain_group(a), plain_group(b)
+    if isinstance(a, Value) and isinstance(b, Value):
+        return _values(a, b)
+    if isinstance(a, Group) and isinstance(b, Group):
+        return _groups(a, b)
+    if isinstance(a, Matrix) and isinstance(b, Matrix):
+        return _matrices(a, b)
+    if isinstance(a, Ratio) and isinstance(b, Ratio):
+        return _ratios(a, b)
+    if isinstance(a, Choice) and isinstance(b, Choice):
+        return a.letter.casefold() == b.letter.casefold()
+    if isinstance(a, Words) and isinstance(b, Words):
+        return a.text == b.text or a.text.rstrip("s") == b.text.rstrip("s") or {a.text, b.text} <= NOTHING
+    if isinstance(a, Relation) and isinstance(b, Relation):
+        return _relations(a, b)
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, Choice):
+            return _choice(one, other)
+        if isinstance(one, Ratio) and isinstance(other, Value):
+            return len(one.parts) == 2 and not one.clock and equal(tree("div", one.parts), other.node)
+        if isinstance(one, Words) and one.text in NOTHING and other == EMPTY:
+            return True
+        if isinstance(one, Group) and isinstance(other, Value) and len(one.items) == 1 and one.left in ("{", "["):
+            return same_answer(one.items[0], other)
+    return _real_sets(a, b)
+
+
+def _real_sets(a: Answer, b: Answer) -> Same:
+    """Two descriptions of a set of reals; conditions must be about the same variable."""
+    kinds = (Group, Joined, Relation, Conditions)
+    if not (isinstance(a, kinds) and isinstance(b, kinds)):
+        return False
+    if isinstance(a, (Relation, Conditions)) and isinstance(b, (Relation, Conditions)) and variable(a) != variable(b):
+        return False
+    first, second = real_set(a), real_set(b)
+    if first is not None and second is not None:
+        return same_sets(first, second)
+    if isinstance(a, Joined) and isinstance(b, Joined) and a.op == b.op:
+        return _unordered(a.parts, b.parts) if a.op != "minus" else _ordered(a.parts, b.parts)
+    if isinstance(a, Conditions) and isinstance(b, Conditions) and a.op == b.op:
+        return _unordered(a.parts, b.parts)
+    return False
+
+
+def _named(a: Answer, b: Answer) -> Same:
+    if not (isinstance(a, Named) and isinstance(b, Named)):
+        named, other = (a, b) if isinstance(a, Named) else (b, a)
+        assert isinstance(named, Named)
+        if isinstance(other, Relation) and named.equation is not None:
+            return _relations(named.equation, other)
+        return same_answer(named.value, other)
+    if alike(a.name, b.name):
+        found = same_answer(a.value, b.value)
+        if found:
+            return found
+    if a.equation is not None and b.equation is not None:
+        return _relations(a.equation, b.equation)
+    return False
+
+
+def _choice(one: Choice, other: Answer) -> Same:
+    if isinstance(other, Value) and other.node.op in ("sym", "const"):
+        return other.node.name.casefold() == one.letter.casefold()
+    return isinstance(other, Words) and bool(one.rest) and one.rest == other.text
+
+
+def _values(a: Value, b: Value) -> Same:
+    if "based" in (a.node.op, b.node.op):
+        return _based(a.node) == _based(b.node)
+    if disagree(quantity(a.unit, a.mark), quantity(b.unit, b.mark)):
+        return False
+    same = equal(a.node, b.node)
+    if same is not False:
+        return same
+    for one, other in ((a, b), (b, a)):
+        if one.mark == "percent" and other.mark != "percent":
+            return equal(tree("div", (one.node, number(100))), other.node)
+        if one.mark == "degree" and other.mark != "degree":
+            return equal(tree("div", (tree("mul", (one.node, PI)), number(180))), other.node)
+        found = letters(other.node) if not other.unit else None
+        if found and (quantity(one.unit, one.mark) == found[1] if one.unit else found[2]):  # 5m may be 5 times m
+            return equal(one.node, found[0])
+    return False
+
+
+def _based(node: Node) -> object:
+    """What a numeral with a base is compared by; base ten is the base of plain numerals."""
+    if node.op != "based":
+        return node.value if node.op == "num" else node
+    return node.value if node.name.endswith("_10") else node.name
+
+
+def _groups(a: Group, b: Group) -> Same:
+    loose = ("", "{")
+    if a.left in loose and b.left in loose:
+        return _unordered(a.items, b.items)
+    if "{" in (a.left, b.left):
+        return _real_sets(a, b) if _is_interval(a) or _is_interval(b) else False
+    if (a.left, a.right) != (b.left, b.right) and "" not in (a.left, b.left) and len(a.items) == 2:
+        return False
+    return _ordered(a.items, b.items)
+
+
+def _is_interval(group: Group) -> bool:
+    return (group.left, group.right) in (("[", "]"), ("[", ")"), ("(", "]"), ("(", ")")) and len(group.items) == 2
+
+
+def _assignments(answer: Answer) -> dict[str, Answer]:
+    """Name → value of a list of assignments to distinct names; empty for anything else."""
+    items = answer.items if isinstance(answer, Group) else ()
+    found = {item.name: item.value for item in items if isinstance(item, Named)}
+    return found if len(found) == len(items) else {}
+
+
+def _ordered(a: Sequence[Answer], b: Sequence[Answer]) -> Same:
+    if len(a) != len(b):
+        return False
+    undecided = False
+    for one, other in zip(a, b, strict=True):
+        same = same_answer(one, other)
+        if same is False:
+            return False
+        undecided |= same is None
+    return None if undecided else True
+
+
+def _unordered(a: Sequence[Answer], b: Sequence[Answer]) -> Same:
+    """Whether one is a rearrangement of the other. Equality is transitive enough for a greedy matching.
+
+    A root may be double, so repeated values count; a tuple that is listed twice is the same solution.
+    """
+    a, b = _distinct_tuples(a), _distinct_tuples(b)
+    if len(a) != len(b) or len(a) > 200:
+        return False if len(a) != len(b) else _ordered(a, b)
+    left = list(b)
+    undecided = False
+    for one in a:
+        for i, other in enumerate(left):
+            same = same_answer(one, other)
+            if same:
+                del left[i]
+                break
+            undecided |= same is None
+        else:
+            return None if undecided else False
+    return True
+
+
+def _distinct_tuples(items: Sequence[Answer]) -> Sequence[Answer]:
+    if not all(isinstance(item, Group) and item.left for item in items):
+        return items
+    return list({key(item): item for item in items}.values())
+
+
+def _matrices(a: Matrix, b: Matrix) -> Same:
+    if len(a.rows) != len(b.rows) or len(a.rows[0]) != len(b.rows[0]):
+        return False
+    pairs = [(x, y) for row, other in zip(a.rows, b.rows, strict=True) for x, y in zip(row, other, strict=True)]
+    found = [equal(x, y) for x, y in pairs]
+    return False if False in found else None if None in found else True
+
+
+def _ratios(a: Ratio, b: Ratio) -> Same:
+    if len(a.parts) != len(b.parts):
+        return False
+    if a.clock or b.clock:
+        found = [equal(x, y) for x, y in zip(a.parts, b.parts, strict=True)]
+    else:
+        found = [
+            equal(tree("mul", (x, b.parts[0])), tree("mul", (y, a.parts[0])))
+            for x, y in zip(a.parts[1:], b.parts[1:], strict=True)
+        ]
+    return False if False in found else None if None in found else True
+
+
+def _relations(a: Relation, b: Relation) -> Same:
+    """Equations up to a constant factor; inequalities up to a positive one, or as sets of numbers."""
+    if len(a.ops) == len(b.ops) == 1:
+        flip = {">": "<", ">=": "<="}
+        (f, op), (g, other) = _one_sided(a, flip), _one_sided(b, flip)
+        if op == other:
+            if zero(f) and zero(g):  # identities: 0 = 0
+                return True
+            same, sign = proportional(f, g)
+            if same and (op in ("=", "!=") or sign > 0):
+                return True
+            if op in ("=",) and same is False:
+                return False
+    elif a.ops == b.ops and all(equal(x, y) for x, y in zip(a.sides, b.sides, strict=True)):
+        return True
+    if set(a.ops) <= {"="} and set(b.ops) <= {"="}:
+        return False
+    if variable(a) is None or variable(a) != variable(b):
+        return False
+    first, second = real_set(a), real_set(b)
+    return first is not None and second is not None and same_sets(first, second)
+
+
+def _one_sided(relation: Relation, flip: dict[str, str]) -> tuple[Node, str]:
+    """``left - right op 0`` with op one of =, !=, <, <=."""
+    left, right = relation.sides
+    op = relation.ops[0]
+    if op in flip:
+        left, right, op = right, left, flip[op]
+    return tree("add", (left, tree("neg", (right,)))), op
