@@ -229,6 +229,35 @@ g(1-x) | g - gx
 3.00 \times 10^{8} m/s | 3e8
 20 °C | 20^\circ
 It is not 4, the value is 5 | 5
+\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix} | \left[\begin{array}{cc} 1 & 2 \\ 3 & 4 \end{array}\right]
+-\begin{pmatrix} 1 \\ 2 \end{pmatrix} | \begin{pmatrix} -1 \\ -2 \end{pmatrix}
+[[1,2],[3,4]] | \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}
+\begin{vmatrix} 1 & 2 \\ 3 & 4 \end{vmatrix} | -2
+\left|\begin{array}{cc} 1 & 2 \\ 3 & 4 \end{array}\right| | -2
+x>1, x<3 | (1,3)
+x<1, x>3 | (-\infty,1)\cup(3,\infty)
+(1,2) U (3,4) | (1,2)\cup(3,4)
+|x-2| \le 3 | [-1,5]
+|x| > 3 | (-\infty,-3)\cup(3,\infty)
+|x| < -1 | \emptyset
+\mathbb{R} - \{2\} | x\ne 2
+x \in \mathbb{R}, x \neq 0 | x\ne 0
+x \ne 1, 2 | x\ne1 \text{ and } x\ne 2
+x \neq \pm 1 | x \ne 1, x \ne -1
+a<b<c | c>b>a
+x<3, y>2 | y>2 \text{ and } x<3
+x \equiv 3 \pmod{7} | 3 \pmod 7
+x≡3 (mod 7) | x \equiv 10 \pmod{7}
+x = \frac{\pi}{4}+k\pi, k\in\mathbb{Z} | x = k\pi+\frac{\pi}{4}
+\begin{cases} x & \text{if } x>0 \\ -x & \text{if } x\le 0\end{cases} | \begin{cases} -x, & x \le 0 \\ x, & x>0\end{cases}
+\begin{cases} x=1, \\ y=2. \end{cases} | x=1, y=2
+2+3=5 | 5
+\frac{10}{4} = \frac{5}{2} | 2.5
+x = \frac53 = 1.67 | 1.67
+10:15 | 2:3
+1 \mp \sqrt{2} | 1 \pm \sqrt{2}
+\Rightarrow x = 5 | 5
+3{:}4 | 3:4
 """
 
 DIFFERENT = r"""
@@ -370,6 +399,21 @@ x cannot be 5 | 5
 No value equals 5 | 5
 it is divisible by 5 | 5
 It isn't equal to 5 | 5
+\begin{vmatrix} 1 & 2 \\ 3 & 4 \end{vmatrix} | \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}
+x\ne 1, x \ne 2 | \mathbb{R}
+x\ne 1, x \ne 2 | x\ne 3, x\ne 4
+|x| < 3 | (-\infty,-3)\cup(3,\infty)
+x\equiv 3\pmod{7} | x \equiv 3 \pmod{8}
+x\equiv 3\pmod{7} | x \equiv 4 \pmod{7}
+\begin{cases} x & x>0 \\ -x & x\le 0\end{cases} | \begin{cases} x & x\ge0 \\ -x & x< 0\end{cases}
+\begin{cases} x & x>0 \\ -x & x\le 0\end{cases} | \begin{cases} 2x & x>0 \\ -x & x\le 0\end{cases}
+2+3=6 | 6
+2+3=5 | 1+1=2
+x = 5 = 6 | 6
+-221_3 | -25
+2020-07-04 | 2009
+\{\emptyset\} | \emptyset
+2x = 4 | 4
 """
 
 

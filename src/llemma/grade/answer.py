@@ -51,6 +51,7 @@ _HEDGE = re.compile(
 _CLAUSE_END = re.compile(r"[.,;:!?0-9]|\bbut\b")  # a number: "it's not 10 it's 5"
 _CLOCK = re.compile(r"(?<=\d)([ap])\.?m\.?$", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:the|an?)(?=[\s~])\s*", re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2}/\d{1,2}/\d{4}", re.ASCII)
 _LONE_WORD = re.compile(r"[A-Z]{2,}|[A-Za-z]{4,}")
 _SETS = {"allrealnumbers": REALS, "allreals": REALS, "therealnumbers": REALS, "realnumbers": REALS, "allrealx": REALS,
          "theemptyset": EMPTY, "emptyset": EMPTY}  # fmt: skip
@@ -75,7 +76,8 @@ def _read(text: str) -> Answer | None:
         return None
     if not spelled:
         return None
-    found = _choice(spelled) or (None if _LONE_WORD.fullmatch(spelled) else _mathematics(spelled))
+    wordy = _LONE_WORD.fullmatch(spelled) or _DATE.fullmatch(spelled)
+    found = _choice(spelled) or (None if wordy else _mathematics(spelled))
     if found is None:
         found = _statement(spelled) or _words(spelled)
     return found

@@ -23,10 +23,12 @@ from llemma.grade.kinds import (
     Answer,
     Choice,
     Conditions,
+    Congruence,
     Group,
     Joined,
     Matrix,
     Named,
+    Piecewise,
     Ratio,
     Relation,
     Value,
@@ -155,7 +157,8 @@ def _kind(answer: Answer) -> str:
     if isinstance(answer, Group):
         return {"": "list", "{": "set"}.get(answer.left, "tuple or interval")
     names = {Value: "value", Joined: "set", Matrix: "matrix", Relation: "relation", Conditions: "condition",
-             Named: "value", Ratio: "ratio", Choice: "option", Words: "text"}  # fmt: skip
+             Named: "value", Congruence: "congruence", Piecewise: "function", Ratio: "ratio", Choice: "option",
+             Words: "text"}  # fmt: skip
     return names[type(answer)]
 
 

@@ -3,39 +3,66 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
-from llemma.grade.kinds import Answer, Choice, Conditions, Group, Joined, Matrix, Named, Ratio, Relation, Value, Words
+from llemma.grade.kinds import (
+    EMPTY,
+    Answer,
+    Choice,
+    Conditions,
+    Congruence,
+    Group,
+    Joined,
+    Matrix,
+    Named,
+    Piecewise,
+    Ratio,
+    Relation,
+    Value,
+    Words,
+)
 from llemma.grade.names import is_plain
+from llemma.grade.node import Node, has, structure, tree, variables
 from llemma.grade.sets import real_set
 from llemma.grade.units import suffix
-from llemma.grade.value import fingerprint
+from llemma.grade.value import equal, fingerprint, near
 
 
 def key(answer: Answer) -> str:
     """The name of an answer's class, see ``vote_class``."""
-    answer = plain_group(answer)
+    answer = plain_group(stated(answer))
     if isinstance(answer, Named):
         return key(answer.value) if is_plain(answer.name) else f"{answer.name} = {key(answer.value)}"
     if isinstance(answer, Value):
-        name = answer.node.name if answer.node.op == "based" else fingerprint(answer.node)
-        return name + suffix(answer.unit, answer.mark)
+        return _value_name(answer.node) + suffix(answer.unit, answer.mark)
     if isinstance(answer, Group):
         return _group_key(answer)
     if isinstance(answer, Matrix):
         return "[" + "; ".join(", ".join(fingerprint(cell) for cell in row) for row in answer.rows) + "]"
     if isinstance(answer, Ratio):
         return ":".join(fingerprint(part) for part in answer.parts)
+    if isinstance(answer, Congruence):
+        return f"{fingerprint(tree('mod', (answer.residue, answer.modulus)))} mod {fingerprint(answer.modulus)}"
+    if isinstance(answer, Piecewise):
+        return "; ".join(sorted(f"{key(value)} if {key(when) if when else 'else'}" for value, when in answer.parts))
     if isinstance(answer, Choice):
         return f"({answer.letter.upper()})"
     if isinstance(answer, Words):
-        return answer.text
+        return f"'{answer.text}'"  # no number is called so
     return _set_key(answer) or _form(answer)
+
+
+def _value_name(node: Node) -> str:
+    if node.op == "based":
+        return node.name
+    return structure(node) if has(node, "based") else fingerprint(node)
 
 
 def _group_key(group: Group) -> str:
     keys = [key(item) for item in group.items]
     if group.left in ("", "{"):
-        return ", ".join(sorted(keys))
+        listed = ", ".join(sorted(keys))
+        return f"{{{listed}}}" if group == EMPTY or EMPTY in group.items else listed
     return f"{group.left}{', '.join(keys)}{group.right}"
 
 
@@ -78,3 +105,18 @@ def plain_group(answer: Answer) -> Answer:
     if [item.name for item in named] != names * (len(named) // size):
         return answer
     return Group("", "", tuple(Group("(", ")", tuple(values[i : i + size])) for i in range(0, len(values), size)))
+
+
+def stated(answer: Answer) -> Answer:
+    """A computation (``2 + 3 = 5``) as its result; a name with a false one (``x = 5 = 6``) as no value of the name.
+
+    ``5 = 5`` states nothing. A last number within a hundredth may be the model's own rounding.
+    """
+    if isinstance(answer, Relation) and set(answer.ops) == {"="} and not any(map(variables, answer.sides)):
+        new = structure(answer.sides[0]) != structure(answer.sides[-1])
+        return Value(answer.sides[-1]) if new and all(equal(x, y) for x, y in pairwise(answer.sides)) else answer
+    if isinstance(answer, Named) and answer.equation is not None and len(answer.equation.ops) > 1:
+        sides = answer.equation.sides[1:]
+        if not any(map(variables, sides)) and not all(near(x, y) for x, y in pairwise(sides)):
+            return answer.equation
+    return answer

@@ -50,7 +50,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Relations joined by ``and`` or ``or``."""
+    """Relations joined by ``and`` or ``or``, or only listed: then all hold, or any when not all can."""
 
     op: str
     parts: tuple[Relation, ...]
@@ -63,6 +63,21 @@ class Named:
     name: str
     value: Answer
     equation: Relation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Congruence:
+    """``3 \\pmod{7}``: all numbers with the remainder of ``residue``."""
+
+    residue: Node
+    modulus: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Piecewise:
+    """Values with the conditions under which they count; ``None``: in all other cases."""
+
+    parts: tuple[tuple[Answer, Answer | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +104,9 @@ class Words:
     prose: bool = False
 
 
-Answer = Value | Group | Joined | Matrix | Relation | Conditions | Named | Ratio | Choice | Words
+Answer = (
+    Value | Group | Joined | Matrix | Relation | Conditions | Named | Congruence | Piecewise | Ratio | Choice | Words
+)
 
 REALS = Group("(", ")", (Value(tree("neg", (INF,))), Value(INF)))
 EMPTY = Group("{", "}", ())

@@ -45,7 +45,7 @@ _SIGNS = {
     "≠": r"\ne ", "≈": r"\approx ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∖": r"\setminus ", "∅": r"\emptyset ",
     "±": r"\pm ", "∓": r"\mp ", "°": r"^\circ ", "º": r"^\circ ", "√": r"\sqrt ", "∛": r"\sqrt[3]", "′": "'", "’": "'",
     "“": '"', "”": '"', "…": r"\ldots ", "⋯": r"\ldots ", "ℝ": r"\mathbb{R}", "⟨": r"\langle ", "⟩": r"\rangle ",
-    "→": r"\to ", "⇒": r"\Rightarrow ", "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}",
+    "≡": r"\equiv ", "→": r"\to ", "⇒": r"\Rightarrow ", "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}",
     "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅕": r"\frac{1}{5}", "⅛": r"\frac{1}{8}", "＝": "=", "，": ", ",
     "、": ", ", "；": ";", "：": ":", "（": "(", "）": ")", "％": "%", "∗": "*", "∧": "^",
     "⌊": r"\lfloor ", "⌋": r"\rfloor ",
@@ -69,6 +69,7 @@ _KNOWN_DOUBLED = re.compile(
     r"cos|tan|log|ln|leq?|geq?|neq?|pm|circ|binom|quad|mbox|in|begin|end)(?![a-z]))"
 )
 _WORD_GROUP = re.compile(r"(\\[A-Za-z]+\*?\s*|[\^_\\}\]]\s*)?\{\s*([A-Za-z][A-Za-z .,'-]+)\}|(?<=\d)\{\s*([A-Za-z])\}")
+_GLUED_COLON = re.compile(r"(?<=\d)\s?\{:\}")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _MODULE = re.compile(r"\b(?:np|numpy|math|sympy|sp|cmath)\.(?=[a-z])")
 _GLUED = re.compile(r"(?<=\d)(or|and)(?=[A-Za-z(\\\d])")
@@ -92,6 +93,7 @@ def normalise(text: str) -> str:
         if "\\\\" in text:
             text = _undouble(text)
     if "{" in text:
+        text = _GLUED_COLON.sub(":", text)
         text = _WORD_GROUP.sub(lambda m: m[0] if m[1] else "\\text{" + (m[2] or m[3]) + "}", text)
     if "$" in text:
         text = _without_dollars(text)
@@ -142,7 +144,7 @@ _SYMBOLS = {
     r"\lceil": "lceil", r"\rceil": "rceil", "|": "bar", r"\|": "bar", r"\vert": "bar", r"\lvert": "bar",
     r"\rvert": "bar", r"\Vert": "bar", r"\lVert": "bar", r"\rVert": "bar", "+": "+", "-": "-", "*": "*", r"\cdot": "*",
     r"\times": "*", r"\ast": "*", r"\div": "/", "/": "/", "^": "^", "**": "^", "_": "_", "!": "!", "'": "prime",
-    r"\prime": "prime", r"\pm": "pm", r"\mp": "mp", ",": "sep", ";": "sep", ":": "colon", "%": "pct", r"\%": "pct",
+    r"\prime": "prime", r"\pm": "pm", r"\mp": "pm", ",": "sep", ";": "sep", ":": "colon", "%": "pct", r"\%": "pct",
     r"\circ": "circ", r"\degree": "degree", r"\$": "money", r"\pi": "pi", r"\infty": "inf", r"\cup": "cup",
     r"\bigcup": "cup", r"\cap": "cap", r"\setminus": "setminus", r"\backslash": "setminus", r"\in": "in",
     r"\emptyset": "empty", r"\varnothing": "empty", r"\ldots": "dots", r"\dots": "dots", r"\cdots": "dots",
@@ -256,6 +258,8 @@ def _command(piece: str, spaced: bool) -> Token:
 
 
 def _word(piece: str, spaced: bool, text_mode: bool) -> Token:
+    if piece == "mod":
+        return Token("mod", piece, spaced, text_mode)
     if piece.lower() in _JOINS:
         return Token("join", piece.lower(), spaced, text_mode)
     if piece in FUNCTIONS and not (text_mode and piece in ("max", "min", "sign", "floor", "arg")) and len(piece) > 1:

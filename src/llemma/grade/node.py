@@ -47,7 +47,7 @@ def with_sign(node: Node, sign: int) -> Node:
     return tree(node.op, tuple(with_sign(arg, sign) for arg in node.args), node.value, node.name)
 
 
-ONE = number(1)
+ZERO, ONE = number(0), number(1)
 PI, EULER, IMAGINARY, INF = (Node("const", name=name) for name in ("pi", "e", "i", "inf"))
 
 

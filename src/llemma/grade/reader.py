@@ -16,10 +16,12 @@ from llemma.grade.kinds import (
     REALS,
     Answer,
     Conditions,
+    Congruence,
     Group,
     Joined,
     Matrix,
     Named,
+    Piecewise,
     Ratio,
     Relation,
     Value,
@@ -31,6 +33,7 @@ from llemma.grade.units import unit_behind
 
 MAX_ITEMS = 1_000  # of a list or matrix
 MAX_NESTING = 12
+MAX_DETERMINANT = 4  # rows
 _OPENERS = {"(": "(", "[": "[", r"\{": "{", r"\lbrace": "{", r"\langle": "(", r"\lparen": "(", r"\lbrack": "["}
 _CLOSERS = {")": ")", "]": "]", r"\}": "}", r"\rbrace": "}", r"\rangle": ")", r"\rparen": ")", r"\rbrack": "]"}
 
@@ -49,9 +52,11 @@ class Reader:
     def read(self, found: Sequence[Token]) -> Answer:
         """Raises Refused when the tokens are no answer."""
         found = trim(found)
+        if found and found[0].kind == "rel" and found[0].text in ("implies", "to", "iff"):  # ⇒ x = 5
+            found = trim(found[1:])
         if not found:
             raise Refused("nothing there")
-        kinds = outer_kinds(found)
+        kinds = _with_set_signs(found, outer_kinds(found))
         if "sep" in kinds or "join" in kinds:
             return self._list(found, kinds)
         for kind in ("cup", "setminus", "cap"):
@@ -67,8 +72,9 @@ class Reader:
         if "colon" in kinds:
             return self._ratio(found, kinds)
         if "begin" in kinds:
-            rows = _aligned(found)
-            return self.read(rows) if rows is not None else self._matrix(found, kinds)
+            return self._environment(found, kinds)
+        if "pmod" in kinds:
+            return _congruence(found, kinds)
         if found[0].kind == "open" and encloses(found):
             return self._group(found)
         if len(found) == 1 and found[0].kind == "empty":
@@ -111,7 +117,7 @@ class Reader:
                 return self.inner(inside[bars[0] + 1 :])
         if "sep" not in kinds and "join" not in kinds:
             item = self.inner(inside)
-            if left == "(" and right == ")":
+            if (left == "(" and right == ")") or isinstance(item, Matrix):
                 return item
             if left != "[" and isinstance(item, Group) and item.left == "":
                 return Group(left, right, item.items)
@@ -131,6 +137,8 @@ class Reader:
     def _relation(self, found: Sequence[Token], kinds: Sequence[str]) -> Answer:
         ops = tuple(t.text for t, kind in zip(found, kinds, strict=True) if kind == "rel")
         parts = [trim(part) for part in split(found, kinds, {"rel"})]
+        if ops == ("equiv",) and is_name(parts[0]):
+            return Named(spelling(parts[0]), _congruence(parts[1], outer_kinds(parts[1])))
         if not set(ops) <= {"=", "<", ">", "<=", ">=", "!=", "~"} or len(ops) > 6:
             raise Refused(f"the relation {' '.join(ops)[:40]}")
         if not parts[0] and ops[0] in ("=", "~"):  # "= 5"
@@ -150,6 +158,9 @@ class Reader:
             raise Refused("a side that is no expression")
         if set(ops) == {"="} and len(ops) > 1 and is_name(parts[0]) and not is_name(parts[1]):
             return Named(spelling(parts[0]), Value(sides[-1]), Relation(ops, sides))
+        if ops == ("!=",) and has(sides[1], "pm"):  # x ≠ ±1
+            both = tuple(Relation(ops, (sides[0], with_sign(sides[1], sign))) for sign in (1, -1))
+            return Conditions("and", both)
         return Relation(ops, sides)
 
     def _approximate(self, parts: Sequence[Sequence[Token]], ops: Sequence[str]) -> Answer:
@@ -191,26 +202,41 @@ class Reader:
         )
         return Ratio(nodes, clock and int(texts[0]) <= 24 and all(int(t) < 60 for t in texts[1:]))
 
-    def _matrix(self, found: Sequence[Token], kinds: Sequence[str]) -> Answer:
+    def _environment(self, found: Sequence[Token], kinds: Sequence[str]) -> Answer:
+        """A system of relations, a function given piece by piece, a matrix, or its determinant."""
         start = kinds.index("begin")
-        name, body = environment(found, start)
-        if not name.rstrip("*").endswith("matrix") and name != "array":
+        bars = start == 1 and found[0].kind == found[-1].kind == "bar"
+        name, body = environment(found[1:-1] if bars else found, 0 if bars else start)
+        name = name.rstrip("*")
+        if start == 0 and name in ("align", "aligned", "gather", "gathered", "cases", "equation", "split"):
+            return self._system(name, body)
+        if not name.endswith("matrix") and name != "array":
             raise Refused(f"the environment {name[:20]}")
-        if name == "array" and body and body[0].kind == "{":  # the columns' alignment
-            body = body[levels(body).index(0, 1) + 1 :]
-        rows = [
-            tuple(_whole_expression(trim(cell)) for cell in split(row, outer_kinds(row), {"&"}))
-            for row in split(body, outer_kinds(body), {"row"})
-            if trim(row)
-        ]
-        if not rows or len({len(row) for row in rows}) != 1 or len(rows) * len(rows[0]) > MAX_ITEMS:
-            raise Refused("rows of different lengths")
+        rows = _rows(name, body)
+        if bars or name in ("vmatrix", "Vmatrix"):
+            return Value(_determinant(rows))
         if start > 0:  # a factor in front
             if found[start - 1].kind == "open":
                 raise Refused("a bracket in front of a matrix")
-            factor = _whole_expression(trim([t for t in found[:start] if t.kind != "*"]))
+            minus = [t.kind for t in found[:start]] == ["-"]
+            factor = number(-1) if minus else _whole_expression(trim([t for t in found[:start] if t.kind != "*"]))
             rows = [tuple(tree("mul", (factor, cell)) for cell in row) for row in rows]
         return Matrix(tuple(rows))
+
+    def _system(self, name: str, body: Sequence[Token]) -> Answer:
+        rows = [row for row in split(body, outer_kinds(body), {"row"}) if trim(row)]
+        cells = [[trim(cell) for cell in split(row, outer_kinds(row), {"&"})] for row in rows]
+        if name == "cases" and all(len(row) == 2 and all(row) and row[1][0].kind != "rel" for row in cells):
+            return Piecewise(tuple((self.inner(value), self._condition(when)) for value, when in cells))
+        listed: list[Token] = []
+        for row in rows:
+            listed += [*trim([t for t in row if t.kind != "&"]), Token("sep", ";")]
+        return self.inner(listed)
+
+    def _condition(self, found: Sequence[Token]) -> Answer | None:
+        while found and found[0].text.lower() in ("if", "for", "when", "where"):
+            found = found[1:]
+        return None if len(found) == 1 and found[0].text.lower() in ("otherwise", "else") else self.inner(found)
 
     # --- values -----------------------------------------------------------------------------------------------------
 
@@ -239,9 +265,12 @@ class Reader:
 
 def _listed(items: Sequence[Answer], joins: Sequence[str], found: Sequence[Token]) -> Answer:
     """A bare list: of values, of assignments, of conditions; or no list at all."""
+    items = _without_domains(_unequal(items))
+    if len(items) == 1:
+        return items[0]
     if all(isinstance(item, Relation) and item.ops != ("=",) * len(item.ops) for item in items):
         parts = tuple(item for item in items if isinstance(item, Relation))
-        return Conditions("and" if "and" in joins else "or", parts)
+        return Conditions("and" if "and" in joins else "or" if "or" in joins else "list", parts)
     units = {item.unit.rstrip("s") for item in items if isinstance(item, Value) and item.unit}
     if len(units) > 1:
         raise Refused("different units: one quantity, not a list")
@@ -252,6 +281,27 @@ def _listed(items: Sequence[Answer], joins: Sequence[str], found: Sequence[Token
         spread = [first.value, *items[1:]]  # x = 3, 1
         return Named(first.name, Group("", "", _spread(spread)))
     return Group("", "", _spread(items))
+
+
+def _unequal(items: Sequence[Answer]) -> Sequence[Answer]:
+    r"""``x \ne 1, 2`` as ``x \ne 1, x \ne 2``."""
+    first = items[0]
+    if not isinstance(first, Relation) or first.ops != ("!=",):
+        return items
+    values = [item.node for item in items[1:] if isinstance(item, Value)]
+    if len(values) < len(items) - 1:
+        return items
+    return [first, *(Relation(("!=",), (first.sides[0], node)) for node in values)]
+
+
+def _without_domains(items: Sequence[Answer]) -> Sequence[Answer]:
+    r"""Without what only says which numbers a name stands for: ``k \in \mathbb{Z}``."""
+    kept = [item for item in items if not (isinstance(item, Named) and _is_domain(item.value))]
+    return kept or items
+
+
+def _is_domain(answer: Answer) -> bool:
+    return answer == REALS or (isinstance(answer, Value) and answer.node.name.startswith(r"\mathbb"))
 
 
 def _spread(items: Sequence[Answer]) -> tuple[Answer, ...]:
@@ -294,11 +344,51 @@ def _mentions(node: Node, part: Node) -> bool:
     return node == part or any(_mentions(arg, part) for arg in node.args)
 
 
-def _aligned(found: Sequence[Token]) -> Sequence[Token] | None:
-    r"""The rows of ``\begin{align}`` and ``\begin{cases}`` as a list; ``None`` for other environments."""
-    if found[0].kind != "begin":
-        return None
-    name, body = environment(found, 0)
-    if name.rstrip("*") not in ("align", "aligned", "gather", "gathered", "cases", "equation", "split"):
-        return None
-    return [Token("sep", ";") if t.kind == "row" else t for t in body if t.kind != "&"]
+def _with_set_signs(found: Sequence[Token], kinds: list[str]) -> list[str]:
+    r"""The kinds with the letter of ``(1,2) U (3,4)`` as a union, the minus in front of ``\{0\}`` as one of sets."""
+    for i in range(1, len(found) - 1):
+        before, after = found[i - 1], found[i + 1]
+        if kinds[i] == "sym" and found[i].text == "U" and before.kind == "close" and after.kind == "open":
+            kinds[i] = "cup"
+        elif kinds[i] == "-" and after.kind == "open" and _OPENERS[after.text] == "{":
+            kinds[i] = "setminus"
+    return kinds
+
+
+def _congruence(found: Sequence[Token], kinds: Sequence[str]) -> Congruence:
+    r"""``3 \pmod{7}``, ``3 (mod 7)``. Raises Refused."""
+    sign = next((i for i, kind in enumerate(kinds) if kind in ("pmod", "mod")), 0)
+    if found[-1].kind == "close":
+        start = max(i for i, kind in enumerate(kinds) if kind == "open")
+        if found[start + 1].kind in ("mod", "pmod"):
+            return Congruence(_whole_expression(found[:start]), _whole_expression(found[start + 2 : -1]))
+    return Congruence(_whole_expression(found[:sign]), _whole_expression(trim(found[sign + 1 :])))
+
+
+def _rows(name: str, body: Sequence[Token]) -> list[tuple[Node, ...]]:
+    if name == "array" and body and body[0].kind == "{":  # the columns' alignment
+        body = body[levels(body).index(0, 1) + 1 :]
+    elif name == "array" and body and body[0].kind == "word" and set(body[0].text) <= set("lcr"):
+        body = body[1:]
+    rows = [
+        tuple(_whole_expression(trim(cell)) for cell in split(row, outer_kinds(row), {"&"}))
+        for row in split(body, outer_kinds(body), {"row"})
+        if trim(row)
+    ]
+    if not rows or len({len(row) for row in rows}) != 1 or len(rows) * len(rows[0]) > MAX_ITEMS:
+        raise Refused("rows of different lengths")
+    return rows
+
+
+def _determinant(rows: Sequence[Sequence[Node]]) -> Node:
+    """Of a small square matrix, along the first row. Raises Refused for others."""
+    if len(rows) != len(rows[0]) or len(rows) > MAX_DETERMINANT:
+        raise Refused("a determinant of another shape")
+    if len(rows) == 1:
+        return rows[0][0]
+    terms = []
+    for i, factor in enumerate(rows[0]):
+        minor = _determinant([[*row[:i], *row[i + 1 :]] for row in rows[1:]])
+        term = tree("mul", (factor, minor))
+        terms.append(tree("neg", (term,)) if i % 2 else term)
+    return tree("add", tuple(terms))

@@ -1,71 +1,61 @@
 """Whether two typed answers are the same; ``None`` where it is not decided within the limits.
 
-Every kind of answer has its rule; ``llemma.grade.value`` says when two expressions are equal. Where a text can be read in
-two ways, both readings count: ``(1, 2)`` is a point and an interval.
+Every kind of answer has its rule; ``llemma.grade.value`` says when two expressions are equal. Where a text can be read
+in two ways, both readings count: ``(1, 2)`` is a point and an interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from llemma.grade.keys import key, plain_group
+from llemma.grade.keys import key, plain_group, stated
 from llemma.grade.kinds import (
     EMPTY,
     Answer,
     Choice,
     Conditions,
+    Congruence,
     Group,
     Joined,
     Matrix,
     Named,
+    Piecewise,
     Ratio,
     Relation,
     Value,
     Words,
 )
 from llemma.grade.names import alike
-from llemma.grade.node import PI, Node, number, tree
+from llemma.grade.node import PI, Node, has, number, tree
 from llemma.grade.sets import real_set, same_sets, variable
 from llemma.grade.units import disagree, letters, quantity
 from llemma.grade.value import equal, proportional, zero
 from llemma.grade.vocabulary import NOTHING
 
 Same = bool | None
+_FLIP = {">": "<", ">=": "<="}
 
 
 def same_answer(a: Answer, b: Answer) -> Same:
     """Whether two answers are the same; ``None``: not decided within the limits. Symmetric."""
     if a == b:
         return True
+    a, b = stated(a), stated(b)
     if isinstance(a, Named) or isinstance(b, Named):
         return _named(a, b)
     assigned = _assignments(a), _assignments(b)
     if assigned[0] and assigned[0].keys() == assigned[1].keys():  # y = 3, x = 2
         return _ordered(*([by_name[name] for name in assigned[0]] for by_name in assigned))
     a, b = plain_group(a), plain_group(b)
-    if isinstance(a, Value) and isinstance(b, Value):
-        return _values(a, b)
-    if isinstance(a, Group) and isinstance(b, Group):
-        return _groups(a, b)
-    if isinstance(a, Matrix) and isinstance(b, Matrix):
-        return _matrices(a, b)
-    if isinstance(a, Ratio) and isinstance(b, Ratio):
-        return _ratios(a, b)
-    if isinstance(a, Choice) and isinstance(b, Choice):
-        return a.letter.casefold() == b.letter.casefold()
-    if isinstance(a, Words) and isinstance(b, Words):
-        return a.text == b.text or a.text.rstrip("s") == b.text.rstrip("s") or {a.text, b.text} <= NOTHING
-    if isinstance(a, Relation) and isinstance(b, Relation):
-        return _relations(a, b)
+    if type(a) is type(b):
+        return _SAME_KIND[type(a)](a, b)
     for one, other in ((a, b), (b, a)):
+        rule = _MIXED.get((type(one), type(other)))
+        if rule is not None:
+            return rule(one, other)
         if isinstance(one, Choice):
             return _choice(one, other)
-        if isinstance(one, Ratio) and isinstance(other, Value):
-            return len(one.parts) == 2 and not one.clock and equal(tree("div", one.parts), other.node)
-        if isinstance(one, Words) and one.text in NOTHING and other == EMPTY:
-            return True
-        if isinstance(one, Group) and isinstance(other, Value) and len(one.items) == 1 and one.left in ("{", "["):
-            return same_answer(one.items[0], other)
     return _real_sets(a, b)
 
 
@@ -81,7 +71,7 @@ def _real_sets(a: Answer, b: Answer) -> Same:
         return same_sets(first, second)
     if isinstance(a, Joined) and isinstance(b, Joined) and a.op == b.op:
         return _unordered(a.parts, b.parts) if a.op != "minus" else _ordered(a.parts, b.parts)
-    if isinstance(a, Conditions) and isinstance(b, Conditions) and a.op == b.op:
+    if isinstance(a, Conditions) and isinstance(b, Conditions) and (a.op == b.op or "list" in (a.op, b.op)):
         return _unordered(a.parts, b.parts)
     return False
 
@@ -108,8 +98,23 @@ def _choice(one: Choice, other: Answer) -> Same:
     return isinstance(other, Words) and bool(one.rest) and one.rest == other.text
 
 
+def _words(a: Words, b: Words) -> bool:
+    return a.text == b.text or a.text.rstrip("s") == b.text.rstrip("s") or {a.text, b.text} <= NOTHING
+
+
+def _congruences(a: Congruence, b: Congruence) -> Same:
+    rests = [tree("mod", (side.residue, side.modulus)) for side in (a, b)]
+    return _all([equal(a.modulus, b.modulus), equal(*rests)])
+
+
+def _pieces(a: Piecewise, b: Piecewise) -> Same:
+    """The same values under the same conditions, in any order."""
+    pairs = [[Group("(", ")", (value, when or Words("otherwise"))) for value, when in side.parts] for side in (a, b)]
+    return _unordered(*pairs)
+
+
 def _values(a: Value, b: Value) -> Same:
-    if "based" in (a.node.op, b.node.op):
+    if has(a.node, "based") or has(b.node, "based"):
         return _based(a.node) == _based(b.node)
     if disagree(quantity(a.unit, a.mark), quantity(b.unit, b.mark)):
         return False
@@ -129,6 +134,8 @@ def _values(a: Value, b: Value) -> Same:
 
 def _based(node: Node) -> object:
     """What a numeral with a base is compared by; base ten is the base of plain numerals."""
+    if node.op == "neg":
+        return "-", _based(node.args[0])
     if node.op != "based":
         return node.value if node.op == "num" else node
     return node.value if node.name.endswith("_10") else node.name
@@ -200,28 +207,50 @@ def _matrices(a: Matrix, b: Matrix) -> Same:
     if len(a.rows) != len(b.rows) or len(a.rows[0]) != len(b.rows[0]):
         return False
     pairs = [(x, y) for row, other in zip(a.rows, b.rows, strict=True) for x, y in zip(row, other, strict=True)]
-    found = [equal(x, y) for x, y in pairs]
+    return _all([equal(x, y) for x, y in pairs])
+
+
+def _matrix_of_lists(matrix: Matrix, group: Group) -> Same:
+    """A matrix and ``[[1, 2], [3, 4]]``, as programs print it."""
+    rows = [item.items for item in group.items if isinstance(item, Group) and item.left == "["]
+    if group.left != "[" or len(rows) != len(group.items):
+        return False
+    cells = [tuple(cell.node for cell in row if isinstance(cell, Value)) for row in rows]
+    if [len(row) for row in cells] != [len(row) for row in rows] or len({len(row) for row in cells}) != 1:
+        return False
+    return _matrices(matrix, Matrix(tuple(cells)))
+
+
+def _all(found: Sequence[Same]) -> Same:
     return False if False in found else None if None in found else True
 
 
 def _ratios(a: Ratio, b: Ratio) -> Same:
     if len(a.parts) != len(b.parts):
         return False
-    if a.clock or b.clock:
+    if a.clock and b.clock:
         found = [equal(x, y) for x, y in zip(a.parts, b.parts, strict=True)]
     else:
         found = [
             equal(tree("mul", (x, b.parts[0])), tree("mul", (y, a.parts[0])))
             for x, y in zip(a.parts[1:], b.parts[1:], strict=True)
         ]
-    return False if False in found else None if None in found else True
+    return _all(found)
+
+
+def _ratio_value(ratio: Ratio, value: Value) -> Same:
+    return len(ratio.parts) == 2 and not ratio.clock and equal(tree("div", ratio.parts), value.node)
+
+
+def _only_item(group: Group, value: Value) -> Same:
+    return len(group.items) == 1 and group.left in ("{", "[") and same_answer(group.items[0], value)
 
 
 def _relations(a: Relation, b: Relation) -> Same:
     """Equations up to a constant factor; inequalities up to a positive one, or as sets of numbers."""
+    a, b = _upwards(a), _upwards(b)
     if len(a.ops) == len(b.ops) == 1:
-        flip = {">": "<", ">=": "<="}
-        (f, op), (g, other) = _one_sided(a, flip), _one_sided(b, flip)
+        (f, op), (g, other) = _one_sided(a), _one_sided(b)
         if op == other:
             if zero(f) and zero(g):  # identities: 0 = 0
                 return True
@@ -240,10 +269,39 @@ def _relations(a: Relation, b: Relation) -> Same:
     return first is not None and second is not None and same_sets(first, second)
 
 
-def _one_sided(relation: Relation, flip: dict[str, str]) -> tuple[Node, str]:
+def _upwards(relation: Relation) -> Relation:
+    """``c > b > a`` as ``a < b < c``."""
+    if len(relation.ops) > 1 and set(relation.ops) <= {">", ">="}:
+        return Relation(tuple(_FLIP[op] for op in reversed(relation.ops)), relation.sides[::-1])
+    return relation
+
+
+def _one_sided(relation: Relation) -> tuple[Node, str]:
     """``left - right op 0`` with op one of =, !=, <, <=."""
     left, right = relation.sides
     op = relation.ops[0]
-    if op in flip:
-        left, right, op = right, left, flip[op]
+    if op in _FLIP:
+        left, right, op = right, left, _FLIP[op]
     return tree("add", (left, tree("neg", (right,)))), op
+
+
+_SAME_KIND: dict[type, Callable[[Any, Any], Same]] = {
+    Value: _values,
+    Group: _groups,
+    Joined: _real_sets,
+    Matrix: _matrices,
+    Relation: _relations,
+    Conditions: _real_sets,
+    Congruence: _congruences,
+    Piecewise: _pieces,
+    Ratio: _ratios,
+    Choice: lambda a, b: a.letter.casefold() == b.letter.casefold(),
+    Words: _words,
+}
+_MIXED: dict[tuple[type, type], Callable[[Any, Any], Same]] = {
+    (Ratio, Value): _ratio_value,
+    (Group, Value): _only_item,
+    (Words, Group): lambda words, group: words.text in NOTHING and group == EMPTY,
+    (Matrix, Group): _matrix_of_lists,
+    (Congruence, Value): lambda congruence, value: equal(congruence.residue, value.node),
+}

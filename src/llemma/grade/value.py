@@ -28,7 +28,7 @@ from llemma.grade.balls import (
 )
 from llemma.grade.exact import Undefined, exact
 from llemma.grade.limits import TooLarge
-from llemma.grade.node import INF, Node, has, number, shown, structure, substitute, tree, variables, with_products
+from llemma.grade.node import INF, ZERO, Node, has, number, shown, structure, substitute, tree, variables, with_products
 from llemma.grade.points import Point, breaks, discrete, elsewhere, main
 
 PRECISIONS = (200, 1_100)  # bits: the first look and the second
@@ -170,7 +170,16 @@ def _bits(node: Node) -> int:
 
 def zero(node: Node) -> bool | None:
     """Whether an expression vanishes identically."""
-    return equal(node, number(0))
+    return equal(node, ZERO)
+
+
+def near(a: Node, b: Node) -> bool:
+    """Whether constants are within a hundredth of each other, as a number and its rounding are, or cannot be told."""
+    try:
+        first, second = (evaluate(node, DOUBLE, {}) for node in (a, b))
+    except (Undefined, TooLarge, KeyError):
+        return True
+    return bool(abs(first.mid - second.mid) <= 0.01 * max(abs(first.mid), abs(second.mid)))
 
 
 def proportional(f: Node, g: Node) -> tuple[bool | None, int]:
@@ -296,7 +305,7 @@ def solve_linear(f: Node, name: str) -> tuple[Node, int] | None:
     half = substitute(f, name, number(Fraction(-5, 7)))
     if not equal(half, tree("add", (at[0], tree("mul", (number(Fraction(-5, 7)), slope))))):
         return None
-    sign = real_order(slope, number(0))
+    sign = real_order(slope, ZERO)
     if not sign:
         return None
     return tree("neg", (tree("div", (at[0], slope)),)), sign
