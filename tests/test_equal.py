@@ -258,6 +258,59 @@ x = \frac53 = 1.67 | 1.67
 1 \mp \sqrt{2} | 1 \pm \sqrt{2}
 \Rightarrow x = 5 | 5
 3{:}4 | 3:4
+{3 \over 4} | 0.75
+0.\dot{3} | 1/3
+\frac{1}{2} \text{ or } 0.5 | \frac12
+₹18 | 18
+USD 18 | 18
+x = 1 \\ y = 2 | (1,2)
+\{1, 1, 2\} | \{1,2\}
+A(1,2) | (1,2)
+[3, 2, 1] | 1, 2, 3
+[1, 2, 3] | \{1,2,3\}
+There is no solution | \text{no solution}
+all real numbers except 2 | x \ne 2
+Matrix([[1,2],[3,4]]) | \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}
++/-2 | \pm 2
+sinx | \sin x
+{n \choose k} | \binom nk
+0.5at^2 | \frac{1}{2} a t^{2}
+6 + 9*I | 6+9i
+2\text{ cis }60^\circ | 1+\sqrt{3}i
+{}^{10}C_{5} | 252
+\Gamma(n) | \Gamma\left(n\right)
+infinity | \infty
+does not exist | DNE
+1011_{\text{two}} | 1011_2
+(1011)_2 | 1011_2
+1011 (base 2) | 1011_2
+2 to 3 | 2:3
+3:45\text{ p.m.} | 3:45
+5 p.m. | 5:00 PM
+9\text{ a.m.} | 9
+July 4, 2020 | July 4 2020
+July 4th | July 4
+forty-two | 42
+one hundred and five | 105
+two-thirds | 2/3
+three and a half | 3.5
+twelve cents | 12
+5^{\text{th}} | 5
+23rd | 23
+3 dozen | 36
+12 (twelve) | 12
+Option B | B
+(B) 12 | B
+(B) 12 | 12
+\textbf{(B) }12 | 12
+negative 5 | -5
+\textcolor{red}{5} | 5
+5 \blacksquare | 5
+1,2,3,... | 1, 2, 3, \ldots
+\frac{\pi}{4}+k\pi\ (k \in \mathbb{Z}) | \frac{\pi}{4}+k\pi
+$1.6 \times 10^{-19}$ C | 1.6e-19
+$5$ m | 5
+1 and 2 | 2, 1
 """
 
 DIFFERENT = r"""
@@ -414,6 +467,21 @@ x = 5 = 6 | 6
 2020-07-04 | 2009
 \{\emptyset\} | \emptyset
 2x = 4 | 4
+1,2,3,... | 1,2,3
+3:45 am | 3:45 pm
+9 a.m. | 9:30 a.m.
+twenty-one | 20
+two more than five | 2
+ten percent of x | 10
+third | 3
+5 (six) | 5
+(B) 12 | 13
+(B) 12 | C
+one or two | 1
+A(1,2) | (2,1)
+[3, 2, 1] | (1, 2, 3)
+1011_2 | 1011_3
+5 or 6 | 5
 """
 
 

@@ -11,14 +11,13 @@ from fractions import Fraction
 from functools import lru_cache
 
 from llemma.grade.extract import strip
-from llemma.grade.kinds import EMPTY, REALS, Answer, Choice, Value, Words
+from llemma.grade.kinds import REALS, Answer, Choice, Group, Joined, Named, Value
 from llemma.grade.latex import Refused, normalise, tokens
 from llemma.grade.limits import roomy
 from llemma.grade.node import number
 from llemma.grade.reader import MAX_NESTING, Reader
-from llemma.grade.vocabulary import NUMERALS
+from llemma.grade.words import in_words, time_of_day
 
-_MAX_WORDS = 24
 _REMEMBERED = 200  # characters of a text whose reading is kept; longer ones would fill the memory
 
 
@@ -27,15 +26,13 @@ _FRACTION = re.compile(
     r"\$?\s*([+-]?)\s*(?:\\[dt]?frac\s*\{(\d{1,15})\}\s*\{(\d{1,15})\}|(\d{1,15})/(\d{1,15}))\.?\s*\$?", re.ASCII
 )
 _CHOICE = re.compile(
-    r"(?:\(([A-Ja-j])\)|([A-Ja-j])\)|([A-J])(?:[.:](?=\s|$)|,(?=\s[a-z])))(?:\s+(\S.*))?|([A-J])|option\s+([A-J])",
+    r"(?:\(([A-Ja-j])\)|([A-Ja-j])\)|([A-J])(?:[.:](?=\s|$)|,(?=\s[a-z])))(?:\s+(\S.*))?|([A-J])"
+    r"|(?i:option|choice)\s+\(?([A-J])\)?",
     re.DOTALL,
 )
 _LONE_CHOICE = re.compile(
     r"\\(?:text(?:bf|rm|it)?|mathrm|mathbf|mbox)\s*\{\s*(?:\(?([A-Ja-j])\)?[.:]?\s*\}|\(([A-J])\)[.:]?\s*\}(.+))",
     re.DOTALL,
-)
-_COMMANDS = re.compile(
-    r"\\(?:text|textbf|textrm|textit|mbox|mathrm|mathbf|left|right|displaystyle|quad|qquad)\b|[{}$~\s]|\\[,;:! ]"
 )
 _STATES = re.compile(
     r"(?:\b(?:equal to|is|are|be|was|were|equals?|gives?|yields?|get|obtain|total of|about|approximately|exactly|only|"
@@ -49,12 +46,12 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE_END = re.compile(r"[.,;:!?0-9]|\bbut\b")  # a number: "it's not 10 it's 5"
-_CLOCK = re.compile(r"(?<=\d)([ap])\.?m\.?$", re.IGNORECASE)
-_ARTICLE = re.compile(r"^(?:the|an?)(?=[\s~])\s*", re.IGNORECASE)
+_TEXT_FIRST = re.compile(r"^\\text\s*\{([^{}]*)\}")
+_EXCEPT = re.compile(
+    r"(?:\\text\s*\{)?\s*all real (?:numbers|x)\s+(?:except|but|other than)(?: for)?\s*\}?\s*(.+)", re.IGNORECASE
+)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2}/\d{1,2}/\d{4}", re.ASCII)
-_LONE_WORD = re.compile(r"[A-Z]{2,}|[A-Za-z]{4,}")
-_SETS = {"allrealnumbers": REALS, "allreals": REALS, "therealnumbers": REALS, "realnumbers": REALS, "allrealx": REALS,
-         "theemptyset": EMPTY, "emptyset": EMPTY}  # fmt: skip
+_LONE_WORD = re.compile(r"[A-Z]{2,}|(?!(?:sin|cos|tan|log|sqrt)x$)[A-Za-z]{4,}")
 
 
 def read(text: str) -> Answer | None:
@@ -76,11 +73,12 @@ def _read(text: str) -> Answer | None:
         return None
     if not spelled:
         return None
+    time = time_of_day(spelled)
+    if time is not None:
+        return time
     wordy = _LONE_WORD.fullmatch(spelled) or _DATE.fullmatch(spelled)
     found = _choice(spelled) or (None if wordy else _mathematics(spelled))
-    if found is None:
-        found = _statement(spelled) or _words(spelled)
-    return found
+    return found or _statement(spelled) or _excepted(spelled) or in_words(spelled)
 
 
 _read_once = lru_cache(maxsize=4096)(_read)
@@ -110,12 +108,12 @@ def _choice(text: str) -> Choice | None:
     match = _CHOICE.fullmatch(bare)
     if match is None:
         lone = _LONE_CHOICE.fullmatch(text)
-        return Choice(lone[1] or lone[2], _plain(lone[3] or "")) if lone else None
+        return Choice(lone[1] or lone[2], (lone[3] or "").strip()) if lone else None
     letter = next(group for group in (match[1], match[2], match[3], match[5], match[6]) if group)
     rest = (match[4] or "").strip()
-    if rest and not match[3] and not re.match(r"[A-Za-z\\$]", rest):
+    if rest and match[1] and not re.match(r"[A-Za-z\\$]|\d" if letter.isupper() else r"[A-Za-z\\$]", rest):
         return None  # (a) + b is no option
-    return Choice(letter, _plain(rest))
+    return Choice(letter, rest)
 
 
 def _mathematics(text: str) -> Answer | None:
@@ -127,6 +125,7 @@ def _mathematics(text: str) -> Answer | None:
 
 def _statement(text: str) -> Answer | None:
     """The value at the end of a sentence: ``The integral is equal to 0``, ``it's 1,000.99m²``."""
+    text = _TEXT_FIRST.sub(r"\1 ", text)
     if len(text) > 600 or "\n" in text or not re.match(r"[A-Za-z(\"]", text):
         return None
     for match in reversed(list(_STATES.finditer(text))[-6:]):
@@ -139,18 +138,14 @@ def _statement(text: str) -> Answer | None:
     return None
 
 
-def _words(text: str) -> Answer | None:
-    plain = _plain(text)
-    if plain in NUMERALS:
-        return Value(number(NUMERALS[plain]))
-    if plain in _SETS:
-        return _SETS[plain]
-    return Words(plain, prose=len(text.split()) > _MAX_WORDS or len(text) > 400) if plain else None
+def _excepted(text: str) -> Answer | None:
+    """``all real numbers except 2`` as a set."""
+    match = _EXCEPT.fullmatch(text)
+    points = _mathematics(match[1]) if match else None
+    return None if points is None else Joined("minus", (REALS, _as_set(points)))
 
 
-def _plain(text: str) -> str:
-    """Text without what only formats it; case is kept where there is mathematics in it."""
-    bare = _ARTICLE.sub("", re.sub(r"^\\text\s*\{", "", text.strip()))
-    bare = re.sub(r"(?<=\d)\s+(?=\d)", "_", bare)
-    bare = _CLOCK.sub(r"\1m", _COMMANDS.sub("", bare).strip(".,;:!?\"'`*"))
-    return bare if re.search(r"[\\^_=<>+]", bare) else bare.lower()
+def _as_set(points: Answer) -> Answer:
+    if isinstance(points, Named):  # except x = 2
+        points = points.value
+    return Group("{", "}", points.items if isinstance(points, Group) else (points,))

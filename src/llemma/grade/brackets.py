@@ -56,7 +56,7 @@ def trim(found: Sequence[Token]) -> Sequence[Token]:
     start, end = 0, len(found)
     while start < end and found[start].kind in ("dot",):
         start += 1
-    while end > start and found[end - 1].kind in ("dot", "sep"):
+    while end > start and found[end - 1].kind in ("dot", "sep", "row"):
         end -= 1
     found = found[start:end]
     while found and found[0].kind == "{" and encloses(found):

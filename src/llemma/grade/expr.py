@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from llemma.grade.latex import END, MAX_DIGITS, Refused, Token
 from llemma.grade.node import EULER, IMAGINARY, ONE, Node, number, tree
-from llemma.grade.vocabulary import CHANGES, NO_PRODUCT, SCALES, UNITS
+from llemma.grade.vocabulary import CHANGES, NO_PRODUCT, NUMERALS, SCALES, UNITS
 
 MAX_DEPTH = 60  # nested groups, arguments and exponents
 MAX_NODES = 2_000
@@ -104,8 +104,13 @@ class Parser:
             elif token.kind == "pm":
                 term = self.node("pm", term, name="-" if token.text == r"\mp" else "+")
             terms.append(term)
+        found = terms[0] if len(terms) == 1 else self.node("add", *terms)
+        if self.peek().kind in ("choose", "over"):
+            op = "binom" if self.peek().kind == "choose" else "div"
+            self.at += 1
+            found = self.node(op, found, self.expression())
         self.depth -= 1
-        return terms[0] if len(terms) == 1 else self.node("add", *terms)
+        return found
 
     def signed(self) -> Node:
         """A term with the signs in front of it."""
@@ -249,10 +254,6 @@ class Parser:
             return self.node("const", name=kind)
         if kind == "{":
             inner = self.expression()
-            if self.peek().kind in ("choose", "over"):
-                op = "binom" if self.peek().kind == "choose" else "div"
-                self.at += 1
-                inner = self.node(op, inner, self.expression())
             self.need("}")
             return inner
         if kind in ("frac", "binom"):
@@ -285,7 +286,7 @@ class Parser:
     def _numeral(self) -> Node:
         token = self.need("num")
         value = Fraction(_decimal(token.text))
-        if self.peek().kind == "accent" and self.peek().text in (r"\overline", r"\bar") and "." in token.text + ".":
+        if self.peek().kind == "accent" and self.peek().text in (r"\overline", r"\bar", r"\dot"):
             repeated = self._repeating(token.text)
             if repeated is not None:
                 return self.node("num", value=repeated)
@@ -359,7 +360,8 @@ class Parser:
     def _based(self, token: Token) -> Node:
         r"""``2516_8``: a numeral with its base."""
         self.at += 1
-        base = self._plain_script()
+        base = self._plain_script().strip("()").lower()
+        base = str(NUMERALS.get(base, base))
         whole, _, decimals = token.text.partition(".")
         digits = whole + decimals
         if (
@@ -403,6 +405,10 @@ class Parser:
                 return IMAGINARY
             if name == "e" and self.peek().kind != "_":
                 return EULER
+            if name == "I" and Token("*", "*") in (self.peek(), self.tokens[self.at - 2] if self.at > 1 else END):
+                return IMAGINARY  # 3*I, as programs print it
+            if name == "Gamma" and self.peek().text == "(":
+                return self._function(name)
         if self.peek().kind == "_":
             self.at += 1
             name += "_" + self._plain_script()
@@ -447,7 +453,8 @@ class Parser:
             raise Refused(f"{word!r} is a word, not mathematics")
         if len(word) > 3 and word.isupper():
             return self.node("sym", name=word)
-        if not is_product(word, self.peek()):
+        glued = self.at > 1 and self.tokens[self.at - 2].kind == "num" and not token.spaced  # 0.5at^2
+        if not is_product(word, self.peek(), glued=glued):
             split = _known_prefix(word)
             if split is None:
                 raise Refused(f"{word!r} is a word, not mathematics")
@@ -462,6 +469,10 @@ class Parser:
 
     def _bracketed(self) -> Node:
         token = self.need("open")
+        if [self.peek(i).kind for i in range(3)] == ["num", "close", "_"]:  # (1011)_2
+            numeral = self.need("num")
+            self.at += 1
+            return self._based(numeral)
         inner = self.expression()
         closing = self.need("close")
         if _PAIRS.get(token.text) != closing.text or token.text in (r"\{", r"\lbrace"):
@@ -494,6 +505,9 @@ class Parser:
             found = self.node("log", base, *args)
         elif name == "log" and len(args) == 2:
             found = self.node("log", args[1], args[0])
+        elif name == "cis":
+            parts = self.node("fn", *args, name="cos"), self.node("mul", IMAGINARY, self.node("fn", *args, name="sin"))
+            found = self.node("add", *parts)
         elif name == "exp":
             found = self.node("pow", EULER, *args)
         else:
@@ -547,9 +561,9 @@ def _is_angle(node: Node) -> bool:
 _LETTERS = frozenset("abcdfghjkmnpqrstvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-def is_product(word: str, after: Token) -> bool:
-    """Whether a run of letters is a product of variables: short, and no word of the language."""
-    if len(word) > 3 or word.lower() in NO_PRODUCT:
+def is_product(word: str, after: Token, *, glued: bool = False) -> bool:
+    """Whether a run of letters is a product of variables: short, and no word of the language, or glued to a number."""
+    if len(word) > 3 or (word.lower() in NO_PRODUCT and not glued):
         return False
     if _LETTERS.issuperset(word):
         return True
@@ -560,7 +574,8 @@ def is_product(word: str, after: Token) -> bool:
 
 def _known_prefix(word: str) -> tuple[Token, list[Token]] | None:
     """``sqrtx``, ``pir``: a known name in front of at most two letters."""
-    for name, token in (("pi", Token("pi", "pi")), ("sin", Token("fn", "sin")), ("cos", Token("fn", "cos"))):
+    for name in ("pi", "sin", "cos", "tan", "ln", "log", "sqrt"):
+        token = Token("pi" if name == "pi" else "fn", name)
         rest = word[len(name) :]
         if word.startswith(name) and 0 < len(rest) <= 2:
             return token, [Token("sym", letter) for letter in rest]

@@ -40,8 +40,9 @@ _NEXT_QUESTION = re.compile(r"(?:\n\n|\s)(?:Q|Question|Problem)\s{0,2}:")
 _FORMULA = re.compile(
     r"\$\$(.{1,4000}?)\$\$|(?<!\\)\$([^$]{1,2000})(?<!\\)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,4000}?)\\\]", re.DOTALL
 )
+_ENDLESS = re.compile(r",\s{0,3}\.\.\.$")
 _LONG = 4000  # characters; nothing reads an answer of this length, so its delimiters may stay
-_PAIRS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ('"', '"'), ("`", "`"))
+_PAIRS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ('"', '"'), ("'", "'"), ("`", "`"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +127,8 @@ def last_sentence(text: str) -> Extracted | None:
 
 
 def _unperiod(text: str) -> str:
-    """Without the sentence marks at the end; ``!`` stays, it may be a factorial."""
-    return text.rstrip(".;,").rstrip()
+    """Without the sentence marks at the end; ``!`` stays, it may be a factorial, and the dots of ``1, 2, …``."""
+    return text if _ENDLESS.search(text) else text.rstrip(".;,").rstrip()
 
 
 def _final(text: str) -> str | None:

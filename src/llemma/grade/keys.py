@@ -40,7 +40,7 @@ def key(answer: Answer) -> str:
     if isinstance(answer, Matrix):
         return "[" + "; ".join(", ".join(fingerprint(cell) for cell in row) for row in answer.rows) + "]"
     if isinstance(answer, Ratio):
-        return ":".join(fingerprint(part) for part in answer.parts)
+        return ":".join(fingerprint(part) for part in answer.parts) + (f" {answer.half}m" if answer.half else "")
     if isinstance(answer, Congruence):
         return f"{fingerprint(tree('mod', (answer.residue, answer.modulus)))} mod {fingerprint(answer.modulus)}"
     if isinstance(answer, Piecewise):

@@ -82,10 +82,11 @@ class Piecewise:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """``2:3:4``, or a time of day when ``clock``."""
+    """``2:3:4``, or a time of day when ``clock``; ``half``: a or p, of its day."""
 
     parts: tuple[Node, ...]
     clock: bool = False
+    half: str = ""
 
 
 @dataclass(frozen=True, slots=True)

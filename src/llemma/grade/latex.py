@@ -50,7 +50,7 @@ _SIGNS = {
     "、": ", ", "；": ";", "：": ":", "（": "(", "）": ")", "％": "%", "∗": "*", "∧": "^",
     "⌊": r"\lfloor ", "⌋": r"\rfloor ",
     "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2003": " ", "\u2002": " ", "\u200b": "", "\u200c": "", "\u200d": "",
-    "\ufeff": "", "\u2061": "", "\u2062": "", "€": r"\$", "£": r"\$", "¥": r"\$", "ﬁ": "fi",
+    "\ufeff": "", "\u2061": "", "\u2062": "", "€": r"\$", "£": r"\$", "¥": r"\$", "₹": r"\$", "ﬁ": "fi",
     **{chr(0xFF10 + d): str(d) for d in range(10)},
 }  # fmt: skip
 _UNIFY = str.maketrans({**_SIGNS, **_GREEK})
@@ -69,10 +69,18 @@ _KNOWN_DOUBLED = re.compile(
     r"cos|tan|log|ln|leq?|geq?|neq?|pm|circ|binom|quad|mbox|in|begin|end)(?![a-z]))"
 )
 _WORD_GROUP = re.compile(r"(\\[A-Za-z]+\*?\s*|[\^_\\}\]]\s*)?\{\s*([A-Za-z][A-Za-z .,'-]+)\}|(?<=\d)\{\s*([A-Za-z])\}")
+_UNIT_BEHIND = re.compile(r"\s{0,3}[A-Za-z][A-Za-z/ .]{0,30}(?:\^?\{?-?[234]\}?)?\s{0,3}")
 _GLUED_COLON = re.compile(r"(?<=\d)\s?\{:\}")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _MODULE = re.compile(r"\b(?:np|numpy|math|sympy|sp|cmath)\.(?=[a-z])")
 _GLUED = re.compile(r"(?<=\d)(or|and)(?=[A-Za-z(\\\d])")
+_IN_BASE = re.compile(r"(?<!\d)(\d{1,200})\s{0,2}\(?(?:\\text\s?\{)?\s{0,2}(?:in )?base[\s}-]{0,3}(\w{1,9})\s?[)}]?")
+_CHOSEN = re.compile(r"(?:\{\})?[\^_]\{?(\d+|[a-z])\}?\s*C\s*_\{?(\d+|[a-z])\}?")
+_ORDINAL = re.compile(r"(?<=\d)\s?\^\s?\{?(?:\\(?:text|mathrm|textrm)\s?\{)?\s?(?:st|nd|rd|th)\}{0,2}(?![a-z])")
+_PLUS_MINUS = re.compile(r"\+/-")
+_MINUS = re.compile(r"^(?:minus|negative)\s+(?=[\d\\.$])", re.IGNORECASE)
+_MONEY = re.compile(r"^(?:USD|US\\?\$|Rs\.?|EUR|GBP)\s*(?=\d)")
+_TO = re.compile(r"^(\d+)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(\d+)$")
 _SPACE_THOUSANDS = re.compile(r"-?\d{1,3}(?: \d{3})+(?:\.\d+)?", re.ASCII)
 
 
@@ -100,6 +108,13 @@ def normalise(text: str) -> str:
     if "." in text:
         text = _MODULE.sub("", text)
     text = _GLUED.sub(r" \1 ", text.strip())
+    if "base" in text:
+        text = _IN_BASE.sub(r"\1_{\2}", text)
+    if "C" in text:
+        text = _CHOSEN.sub(r"\\binom{\1}{\2}", text)
+    text = _ORDINAL.sub("", _PLUS_MINUS.sub(r"\\pm ", text))
+    text = _MONEY.sub(r"\\$", _MINUS.sub("-", text))
+    text = _TO.sub(r"\1:\2", text)
     if _SPACE_THOUSANDS.fullmatch(text):
         text = text.replace(" ", "")
     return text
@@ -118,6 +133,9 @@ def _without_dollars(text: str) -> str:
     """Delimiters become blanks; a sign that has no partner and stands before a digit is a currency."""
     marks = [m.start() for m in _DOLLAR.finditer(text)]
     if len(marks) % 2 == 0:
+        behind = _UNIT_BEHIND.fullmatch(text, marks[-1] + 1) if marks else None
+        if behind:  # $5$ m: what is no formula is text
+            text = f"{text[: behind.start()]}\\text{{ {behind.group().strip()}}}"
         return _DOLLAR.sub(" ", text)
     pieces = []
     at = 0
@@ -158,12 +176,13 @@ _SYMBOLS = {
     r"\angle": "prefix", r"\triangle": "prefix", r"\measuredangle": "prefix", r"\boxed": "accent0",
     r"\land": "join", r"\wedge": "join", r"\lor": "join", r"\vee": "join", r"\colon": "colon", r"\%%": "pct",
     r"\phantom": "drop", r"\hspace": "drop", r"\vspace": "drop", r"\label": "drop", r"\tag": "drop", r"\color": "drop",
+    r"\textcolor": "drop",
 }  # fmt: skip
 _LEX = re.compile(
     r"""
     (?P<space>(?:\s|~)+)
   | (?P<number>\d{1,3}(?:(?:,\s?\\!\s?|\{,\}|\\,)\d{3})+(?!\d)(?:\.\d+)?
-      | \d+\.(?=\s*[-+*/^)\]}]|\\(?:overline|bar)\b)
+      | \d+\.(?=\s*[-+*/^)\]}]|\\(?:overline|bar|dot)\b)
       | (?:\d+\.\d+|\d+|\.\d+)(?:[eE][+-]?\d+(?![A-Za-z0-9]))?)
   | (?P<command>\\(?:[A-Za-z]+|.))
   | (?P<word>[A-Za-z]+(?:(?<=[A-Za-z]{2})[-'](?=[A-Za-z]{2})[A-Za-z]+)*)

@@ -56,7 +56,14 @@ class Reader:
             found = trim(found[1:])
         if not found:
             raise Refused("nothing there")
+        if found[0].kind in ("sym", "word") and len(found) > 3 and found[1].text == "(" and encloses(found[1:]):
+            if found[0].text == "Matrix":  # Matrix([[1, 2], [3, 4]])
+                return self.inner(found[1:])
+            if found[0].text.isupper() and "sep" in outer_kinds(found[2:-1]):  # the point A(1, 2)
+                return Named(found[0].text, self.inner(found[1:]))
         kinds = _with_set_signs(found, outer_kinds(found))
+        if "row" in kinds and "begin" not in kinds:
+            return self.read([Token("sep", ";") if kind == "row" else t for t, kind in zip(found, kinds, strict=True)])
         if "sep" in kinds or "join" in kinds:
             return self._list(found, kinds)
         for kind in ("cup", "setminus", "cap"):
@@ -67,6 +74,10 @@ class Reader:
         if "in" in kinds:
             at = kinds.index("in")
             return Named(spelling(found[:at]), self.inner(found[at + 1 :]))
+        if found[-1].kind == "close" and "open" in kinds[1:]:
+            start = max(i for i, kind in enumerate(kinds) if kind == "open")
+            if "in" in outer_kinds(found[start + 1 : -1]):  # 2kπ (k ∈ ℤ)
+                return self.read(found[:start])
         if "rel" in kinds:
             return self._relation(found, kinds)
         if "colon" in kinds:

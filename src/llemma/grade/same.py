@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from llemma.grade.answer import read
 from llemma.grade.keys import key, plain_group, stated
 from llemma.grade.kinds import (
     EMPTY,
@@ -27,13 +28,14 @@ from llemma.grade.kinds import (
     Words,
 )
 from llemma.grade.names import alike
-from llemma.grade.node import PI, Node, has, number, tree
+from llemma.grade.node import PI, ZERO, Node, has, number, tree
 from llemma.grade.sets import real_set, same_sets, variable
 from llemma.grade.units import disagree, letters, quantity
 from llemma.grade.value import equal, proportional, zero
 from llemma.grade.vocabulary import NOTHING
 
 Same = bool | None
+_LOOSE = ("", "{")  # brackets of what has no order
 _FLIP = {">": "<", ">=": "<="}
 
 
@@ -95,7 +97,8 @@ def _named(a: Answer, b: Answer) -> Same:
 def _choice(one: Choice, other: Answer) -> Same:
     if isinstance(other, Value) and other.node.op in ("sym", "const"):
         return other.node.name.casefold() == one.letter.casefold()
-    return isinstance(other, Words) and bool(one.rest) and one.rest == other.text
+    rest = read(one.rest) if one.rest else None  # (B) 12
+    return rest is not None and not isinstance(rest, Choice) and same_answer(rest, other)
 
 
 def _words(a: Words, b: Words) -> bool:
@@ -142,14 +145,23 @@ def _based(node: Node) -> object:
 
 
 def _groups(a: Group, b: Group) -> Same:
-    loose = ("", "{")
-    if a.left in loose and b.left in loose:
+    a, b = (_as_list(side) if other.left in _LOOSE else side for side, other in ((a, b), (b, a)))
+    if a.left in _LOOSE and b.left in _LOOSE:
+        if a.left == b.left == "{":
+            return _unordered(*(list({key(item): item for item in side.items}.values()) for side in (a, b)))
         return _unordered(a.items, b.items)
     if "{" in (a.left, b.left):
         return _real_sets(a, b) if _is_interval(a) or _is_interval(b) else False
     if (a.left, a.right) != (b.left, b.right) and "" not in (a.left, b.left) and len(a.items) == 2:
         return False
     return _ordered(a.items, b.items)
+
+
+def _as_list(group: Group) -> Group:
+    """``[3, 1, 2]``, as programs print a list, without its brackets; not what is an interval."""
+    if (group.left, group.right) != ("[", "]") or (len(group.items) == 2 and real_set(group) is not None):
+        return group
+    return Group("", "", group.items)
 
 
 def _is_interval(group: Group) -> bool:
@@ -229,6 +241,8 @@ def _ratios(a: Ratio, b: Ratio) -> Same:
     if len(a.parts) != len(b.parts):
         return False
     if a.clock and b.clock:
+        if a.half and b.half and a.half != b.half:
+            return False
         found = [equal(x, y) for x, y in zip(a.parts, b.parts, strict=True)]
     else:
         found = [
@@ -239,10 +253,14 @@ def _ratios(a: Ratio, b: Ratio) -> Same:
 
 
 def _ratio_value(ratio: Ratio, value: Value) -> Same:
+    if ratio.half:  # 9 a.m.
+        return _all([equal(ratio.parts[0], value.node), ratio.parts[1] == ZERO])
     return len(ratio.parts) == 2 and not ratio.clock and equal(tree("div", ratio.parts), value.node)
 
 
 def _only_item(group: Group, value: Value) -> Same:
+    if group.left == "":  # 1/2 or 0.5
+        return _all([same_answer(item, value) for item in group.items])
     return len(group.items) == 1 and group.left in ("{", "[") and same_answer(group.items[0], value)
 
 

@@ -15,7 +15,7 @@ def words(text: str) -> frozenset[str]:
 FUNCTIONS = words(
     "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc asin acos atan sinh cosh tanh coth "
     "sech csch arsinh arcosh artanh arcsinh arccosh arctanh asinh acosh atanh ln log lg exp sqrt cbrt abs "
-    "floor ceil gcd lcm max min det arg Re Im sgn sign erf Gamma"
+    "floor ceil cis gcd lcm max min det arg Re Im sgn sign erf Gamma"
 )
 
 # Commands that are symbols.
@@ -29,7 +29,7 @@ GREEK = words(
 SPACING = words(
     r"\, \! \; \: \> \ \quad \qquad \left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr "
     r"\middle \displaystyle \textstyle \limits \nolimits \nonumber \thinspace \hfill \hline \rm \bf \it \cal "
-    r"\bm \notag"
+    r"\bm \notag \blacksquare \square \Box \qed \checkmark"
 )
 
 # Commands whose argument is text or a name in another face.
@@ -47,7 +47,7 @@ UNITS = words(
     "minutes hr hrs hour hours day days week weeks month months year years yr yrs ms ns mph kph kmh rpm km/h "
     "m/s ft/s sq cu square cubic unit units cent cents dollar dollars degree degrees deg percent percentage "
     "point points radian radians rad pm am Hz kHz MHz kW kWh mW Pa kPa eV keV MeV GeV mol amu nm um atm bar "
-    "psi Wh mA mV kV"
+    "psi Wh mA mV kV cc st nd rd th"
 )
 
 # Words that change the number they follow, or make it something else than one number.
@@ -66,6 +66,15 @@ NOTHING = words(
     "nosolution nosolutions norealsolution norealsolutions nosuchnumber none emptyset theemptyset nosuchnumbers"
 )
 
+# Other ways to say the same, without blanks.
+SAME_WORDS = {
+    "dne": "doesnotexist", "limitdoesnotexist": "doesnotexist", "doesn'texist": "doesnotexist",
+    "infinitelymanysolutions": "infinitelymany", "infinitenumberofsolutions": "infinitelymany",
+    "thereisnosolution": "nosolution", "therearenosolutions": "nosolutions",
+    "therearenorealsolutions": "norealsolutions",
+    "notdefined": "undefined", "isundefined": "undefined",
+}  # fmt: skip
+
 # Small words inside a unit: 4 inches per second.
 LITTLE = words("a an of in on at to by as per for her his")
 
@@ -81,8 +90,19 @@ _COUNT = (
 # Number words and their values.
 NUMERALS = {word: n for n, word in enumerate(_COUNT.split())}
 
+TENS = {word: 10 * n for n, word in enumerate(["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 3)}
+
 # Words that multiply the number in front of them.
-SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES = {
+    "dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+}  # fmt: skip
+
+# The denominators of fractions in words.
+DENOMINATORS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4, "hundredth": 100, "hundredths": 100} | {
+    word + end: n
+    for n, word in enumerate(["third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"], 3)
+    for end in ("", "s")
+}
 
 # Names of quantities that can be told apart, by spelling; what is not here (apples) says nothing.
 # Case counts for symbols (mW is not MW); for words it does not. One thing per name: nothing is converted.
