@@ -38,7 +38,7 @@ def key(answer: Answer) -> str:
     if isinstance(answer, Group):
         return _group_key(answer)
     if isinstance(answer, Matrix):
-        return "[" + "; ".join(", ".join(fingerprint(cell) for cell in row) for row in answer.rows) + "]"
+        return "matrix[" + "; ".join(", ".join(fingerprint(cell) for cell in row) for row in answer.rows) + "]"
     if isinstance(answer, Ratio):
         return ":".join(fingerprint(part) for part in answer.parts) + (f" {answer.half}m" if answer.half else "")
     if isinstance(answer, Congruence):
@@ -67,11 +67,14 @@ def _group_key(group: Group) -> str:
 
 
 def _set_key(answer: Answer) -> str:
+    if isinstance(answer, Relation) and set(answer.ops) == {"="}:
+        return ""  # 2x = 4 has the solution 2 but does not state it
     pieces = real_set(answer)
     if pieces is None:
         return ""
     if pieces and all(p.low == p.high for p in pieces):
-        return ", ".join(sorted(fingerprint(p.low) for p in pieces))
+        listed = ", ".join(sorted(fingerprint(p.low) for p in pieces))
+        return listed if len(pieces) > 1 else f"{{{listed}}}"
     return " ∪ ".join(
         f"{'[' if p.low_closed else '('}{fingerprint(p.low)}, {fingerprint(p.high)}{']' if p.high_closed else ')'}"
         for p in pieces

@@ -11,7 +11,7 @@ _MAX_WORDS = 20
 
 
 def numeral(text: str) -> Fraction | None:
-    """The number that words state, one word for what is counted allowed; ``None`` when they state none."""
+    """The number that words state, a unit behind it allowed; ``None`` when they state none."""
     words = text.lower().replace("-", " ").split()
     if not words or len(words) > _MAX_WORDS or not text.replace("-", " ").replace(" ", "").isalpha():
         return None
@@ -21,8 +21,7 @@ def numeral(text: str) -> Fraction | None:
     value = _amount(words)
     last = words[-1]
     if value is None and last not in CHANGES and last not in SCALES and last not in DENOMINATORS:
-        counted = last.endswith("s") or (last in UNITS and last != "percent")
-        value = _amount(words[:-1]) if counted else None
+        value = _amount(words[:-1]) if last in UNITS and last != "percent" else None
     return value
 
 

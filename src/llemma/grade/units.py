@@ -121,7 +121,7 @@ def quantity(unit: str, mark: str) -> Measure | None:
 
 def disagree(a: Measure | None, b: Measure | None) -> bool:
     """Whether both say what they are a number of, and not the same; a temperature may lack its scale."""
-    if a is None or b is None or a == b:
+    if a is None or b is None or a == b or {a, b} <= _UNSAID:
         return False
     scales = {(("celsius", 1),), (("fahrenheit", 1),)}
     return not ((("degree", 1),) in (a, b) and (a in scales or b in scales))
