@@ -311,6 +311,8 @@ negative 5 | -5
 $1.6 \times 10^{-19}$ C | 1.6e-19
 $5$ m | 5
 1 and 2 | 2, 1
+\frac{1}{2}\left[\begin{matrix}12 & -4\end{matrix}\right] | \begin{bmatrix}6 & -2\end{bmatrix}
+\left|{x y}\right| | |x||y|
 """
 
 DIFFERENT = r"""
@@ -535,6 +537,8 @@ PIECES = st.lists(
             r"\sqrt", r"\sin ", r"\pi", r"\infty", r"\cup", r"\in ", r"\{", r"\}", r"\text{and}", r"\begin{pmatrix}",
             "&", r"\\", r"\end{pmatrix}", "!", "|", ":", r"\pm", r"\%", r"^\circ", " cm", "0.5", "10",
             r"\sum_{k=1}^{3}",
+            r"\pmod{7}", r"\equiv ", "mod ", r"\begin{cases}", r"\end{cases}", r"\begin{vmatrix}", r"\end{vmatrix}",
+            r"\mathbb{R}", " U ", " p.m.", "(B) ", "two ", " base 2", r"\over ", "I*", "|x|", r"\mid ", r"\to ", "f(", "...",
             "k", "e", "i", r"\log_2 ", r"\binom", " or ", r"\ne ", r"\left", r"\right", r"\overline", "'", "$",
         ]
     ),

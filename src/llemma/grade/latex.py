@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from llemma.grade.vocabulary import FUNCTIONS, GREEK, SPACING, TEXT_COMMANDS
+from llemma.grade.vocabulary import FUNCTIONS, GREEK, SPACING, TEXT_COMMANDS, UNITS
 
 MAX_TEXT = 10_000  # characters of one answer; the longest reference of MATH has 159
 MAXTEXT_COMMANDS = 100
@@ -68,7 +68,7 @@ _KNOWN_DOUBLED = re.compile(
     r"\\\\(?=(?:[dtc]?frac|sqrt|text|mathrm|mathbf|pi|theta|alpha|beta|lambda|cdot|times|left|right|infty|cup|boxed|sin|"
     r"cos|tan|log|ln|leq?|geq?|neq?|pm|circ|binom|quad|mbox|in|begin|end)(?![a-z]))"
 )
-_WORD_GROUP = re.compile(r"(\\[A-Za-z]+\*?\s*|[\^_\\}\]]\s*)?\{\s*([A-Za-z][A-Za-z .,'-]+)\}|(?<=\d)\{\s*([A-Za-z])\}")
+_WORD_GROUP = re.compile(r"(\\[A-Za-z]+\*?\s*|[\^_\\}\]]\s*)?\{\s*([A-Za-z][A-Za-z .,'-]+)\}")
 _UNIT_BEHIND = re.compile(r"\s{0,3}[A-Za-z][A-Za-z/ .]{0,30}(?:\^?\{?-?[234]\}?)?\s{0,3}")
 _GLUED_COLON = re.compile(r"(?<=\d)\s?\{:\}")
 _DOLLAR = re.compile(r"(?<!\\)\$")
@@ -102,7 +102,7 @@ def normalise(text: str) -> str:
             text = _undouble(text)
     if "{" in text:
         text = _GLUED_COLON.sub(":", text)
-        text = _WORD_GROUP.sub(lambda m: m[0] if m[1] else "\\text{" + (m[2] or m[3]) + "}", text)
+        text = _WORD_GROUP.sub(lambda m: m[0] if m[1] or not _wordy(m[2]) else f"\\text{{{m[2]}}}", text)
     if "$" in text:
         text = _without_dollars(text)
     if "." in text:
@@ -118,6 +118,11 @@ def normalise(text: str) -> str:
     if _SPACE_THOUSANDS.fullmatch(text):
         text = text.replace(" ", "")
     return text
+
+
+def _wordy(group: str) -> bool:
+    """Whether a group of letters holds a word: no product of variables."""
+    return any(len(w) > 3 or w in UNITS or (len(w) == 3 and re.search("[aeiou]", w)) for w in group.split())
 
 
 def _undouble(text: str) -> str:

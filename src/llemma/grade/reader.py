@@ -74,10 +74,13 @@ class Reader:
         if "in" in kinds:
             at = kinds.index("in")
             return Named(spelling(found[:at]), self.inner(found[at + 1 :]))
-        if found[-1].kind == "close" and "open" in kinds[1:]:
+        if found[-1].kind == "close" and "open" in kinds[1:-1] and len(found) > 3:
             start = max(i for i, kind in enumerate(kinds) if kind == "open")
-            if "in" in outer_kinds(found[start + 1 : -1]):  # 2kπ (k ∈ ℤ)
+            inside = outer_kinds(found[start + 1 : -1])
+            if "in" in inside:  # 2kπ (k ∈ ℤ)
                 return self.read(found[:start])
+            if inside[:1] == ["begin"]:  # ½ [matrix]
+                return self.read([*found[:start], *found[start + 1 : -1]])
         if "rel" in kinds:
             return self._relation(found, kinds)
         if "colon" in kinds:
@@ -148,7 +151,7 @@ class Reader:
     def _relation(self, found: Sequence[Token], kinds: Sequence[str]) -> Answer:
         ops = tuple(t.text for t, kind in zip(found, kinds, strict=True) if kind == "rel")
         parts = [trim(part) for part in split(found, kinds, {"rel"})]
-        if ops == ("equiv",) and is_name(parts[0]):
+        if ops == ("equiv",) and all(parts) and is_name(parts[0]):
             return Named(spelling(parts[0]), _congruence(parts[1], outer_kinds(parts[1])))
         if not set(ops) <= {"=", "<", ">", "<=", ">=", "!=", "~"} or len(ops) > 6:
             raise Refused(f"the relation {' '.join(ops)[:40]}")
@@ -370,7 +373,7 @@ def _congruence(found: Sequence[Token], kinds: Sequence[str]) -> Congruence:
     r"""``3 \pmod{7}``, ``3 (mod 7)``. Raises Refused."""
     sign = next((i for i, kind in enumerate(kinds) if kind in ("pmod", "mod")), 0)
     if found[-1].kind == "close":
-        start = max(i for i, kind in enumerate(kinds) if kind == "open")
+        start = max((i for i, kind in enumerate(kinds) if kind == "open"), default=0)
         if found[start + 1].kind in ("mod", "pmod"):
             return Congruence(_whole_expression(found[:start]), _whole_expression(found[start + 2 : -1]))
     return Congruence(_whole_expression(found[:sign]), _whole_expression(trim(found[sign + 1 :])))
