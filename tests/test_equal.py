@@ -313,6 +313,12 @@ $5$ m | 5
 1 and 2 | 2, 1
 \frac{1}{2}\left[\begin{matrix}12 & -4\end{matrix}\right] | \begin{bmatrix}6 & -2\end{bmatrix}
 \left|{x y}\right| | |x||y|
+\sqrt{\frac{2 g h}{1+\frac{I}{mR^2}}} | \sqrt{\frac{2mghR^2}{mR^2+I}}
+5 \frac{\text{ft}}{\text{s}} | 5 ft/s
+(C)\ 12 | (C)
+\textbf{(C)}\ 12 | 12
+\text{3 to 2} | 3:2
+\overline{AB} = 5 | AB=5
 """
 
 DIFFERENT = r"""

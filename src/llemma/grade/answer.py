@@ -26,8 +26,8 @@ _FRACTION = re.compile(
     r"\$?\s*([+-]?)\s*(?:\\[dt]?frac\s*\{(\d{1,15})\}\s*\{(\d{1,15})\}|(\d{1,15})/(\d{1,15}))\.?\s*\$?", re.ASCII
 )
 _CHOICE = re.compile(
-    r"(?:\(([A-Ja-j])\)|([A-Ja-j])\)|([A-J])(?:[.:](?=\s|$)|,(?=\s[a-z])))(?:\s+(\S.*))?|([A-J])"
-    r"|(?i:option|choice)\s+\(?([A-J])\)?",
+    r"(?:\(([A-Ja-j])\)|([A-Ja-j])\)|([A-J])(?:[.:](?=\s|$)|,(?=\s[a-z])))"
+    r"(?:(?:\s|~|\\[ ,;:!]|\\q?quad\b)+(\S.*))?|([A-J])|(?i:option|choice)\s+\(?([A-J])\)?",
     re.DOTALL,
 )
 _LONE_CHOICE = re.compile(

@@ -178,6 +178,8 @@ class Parser:
             return not token.text_mode and token.text.lower() not in CHANGES and token.text.lower() not in SCALES
         if token.kind == "open" and is_unit(self.peek(1)):
             return False  # 5 (cm)
+        if token.kind == "frac" and self.peek(1).kind == "{" and is_unit(self.peek(2)):
+            return False  # 5 \frac{\text{ft}}{\text{s}}
         return not (token.kind == "open" and token.text not in ("(", r"\lparen", "["))
 
     def _after_symbol(self) -> bool:
@@ -563,7 +565,9 @@ _LETTERS = frozenset("abcdfghjkmnpqrstvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 def is_product(word: str, after: Token, *, glued: bool = False) -> bool:
     """Whether a run of letters is a product of variables: short, and no word of the language, or glued to a number."""
-    if len(word) > 3 or (word.lower() in NO_PRODUCT and not glued):
+    if len(word) > 3:  # 2mghR
+        return glued and len(word) <= 6 and _VOWELS.isdisjoint(word)
+    if word.lower() in NO_PRODUCT and word in (word.lower(), word.capitalize()) and not glued:  # but mR
         return False
     if _LETTERS.issuperset(word):
         return True

@@ -80,7 +80,7 @@ _ORDINAL = re.compile(r"(?<=\d)\s?\^\s?\{?(?:\\(?:text|mathrm|textrm)\s?\{)?\s?(
 _PLUS_MINUS = re.compile(r"\+/-")
 _MINUS = re.compile(r"^(?:minus|negative)\s+(?=[\d\\.$])", re.IGNORECASE)
 _MONEY = re.compile(r"^(?:USD|US\\?\$|Rs\.?|EUR|GBP)\s*(?=\d)")
-_TO = re.compile(r"^(\d+)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(\d+)$")
+_TO = re.compile(r"^(?:\\text\s?\{)?\s*(\d+)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(\d+)\s*\}?$")
 _SPACE_THOUSANDS = re.compile(r"-?\d{1,3}(?: \d{3})+(?:\.\d+)?", re.ASCII)
 
 

@@ -14,7 +14,7 @@ _MARKS = frozenset(
 )
 _LETTERS = frozenset(("sym", "word", "num", "fn", "cmd", "prefix"))
 _PLAIN = re.compile(r"[A-Za-z]|[A-Za-z]{4,20}|[A-Za-z]\([a-z]\)|\|?[A-Z]{2}\|?|\([a-z](?:,[a-z])*\)|[a-z]_?\d")
-_LENGTH = re.compile(r"(?:\\lvert|\\vert|\|)([A-Z]{2})(?:\\rvert|\\vert|\|)")
+_LENGTH = re.compile(r"(?:\\lvert|\\vert|\||\\overline)([A-Z]{2})(?:\\rvert|\\vert|\||$)")
 _MAX_TOKENS = 24
 
 

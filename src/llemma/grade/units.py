@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from llemma.grade.brackets import levels
 from llemma.grade.expr import is_unit
 from llemma.grade.latex import END, Refused, Token
 from llemma.grade.node import ONE, Node, tree, variables
@@ -54,7 +55,10 @@ def unit_behind(rest: Sequence[Token]) -> tuple[str, str, int]:
 
 
 def _unbracketed(rest: Sequence[Token]) -> Sequence[Token]:
-    """``(cm)`` behind a value as ``cm``."""
+    r"""``(cm)`` behind a value as ``cm``, ``\frac{ft}{s}`` as ``ft/s``."""
+    if len(rest) > 4 and rest[0].kind == "frac" and rest[1].kind == "{":
+        end = levels(rest).index(0, 2)
+        return [*rest[2:end], Token("/", "/"), *rest[end + 1 :]]
     if len(rest) > 2 and rest[0].text == "(" and rest[-1].text == ")" and is_unit(rest[1]._replace(spaced=True)):
         return rest[1:-1]
     return rest
