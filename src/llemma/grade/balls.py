@@ -335,14 +335,12 @@ class Evaluation:
 
     def _call(self, node: Node, env: Env) -> Ball:
         """An unknown function: a number that depends on its name and on the value of its arguments."""
-        args = [self.ball(arg, env) for arg in node.args]
-        seed = unit(node.name + "(")
-        found = self.fraction(seed)
-        for place, arg in enumerate(args):
-            weight = self.fraction(unit(f"{node.name}/{place}") + place)
-            found = self.apply("sin", Ball(*self.times(weight, arg)))._replace() if place == 0 else found
-            found = Ball(found.mid + weight.mid * arg.mid, found.rad + abs(weight.mid) * arg.rad)
-        return self.made(found.mid + self.k.number(seed), found.rad)
+        found = self.fraction(unit(node.name + "("))
+        for place, arg in enumerate(node.args):
+            moved = self.times(self.fraction(unit(f"{node.name}/{place}") + place), self.ball(arg, env))
+            bent = self.apply("sin", moved)  # f(2x) is not 2 f(x)
+            found = self.made(found.mid + moved.mid + bent.mid, found.rad + moved.rad + bent.rad)
+        return found
 
     def _series(self, node: Node, env: Env) -> Ball:
         """A sum or product over an integer range, term by term."""

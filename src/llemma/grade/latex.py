@@ -13,7 +13,7 @@ from typing import NamedTuple
 from llemma.grade.vocabulary import FUNCTIONS, GREEK, SPACING, TEXT_COMMANDS, UNITS
 
 MAX_TEXT = 10_000  # characters of one answer; the longest reference of MATH has 159
-MAXTEXT_COMMANDS = 100
+MAX_TEXT_COMMANDS = 100  # of one answer: each is cut into tokens by itself
 MAX_DIGITS = 4_000  # of one number; Python itself refuses to convert more than 4,300
 
 
@@ -179,7 +179,7 @@ _SYMBOLS = {
     r"\widehat": "accent", r"\dot": "accent", r"\ddot": "accent", r"\tilde": "accent", r"\overrightarrow": "accent",
     r"\overarc": "accent", r"\widetilde": "accent", r"\mathcal": "accent", r"\mathbb": "accent", r"\mathfrak": "accent",
     r"\angle": "prefix", r"\triangle": "prefix", r"\measuredangle": "prefix", r"\boxed": "accent0",
-    r"\land": "join", r"\wedge": "join", r"\lor": "join", r"\vee": "join", r"\colon": "colon", r"\%%": "pct",
+    r"\land": "join", r"\wedge": "join", r"\lor": "join", r"\vee": "join", r"\colon": "colon",
     r"\phantom": "drop", r"\hspace": "drop", r"\vspace": "drop", r"\label": "drop", r"\tag": "drop", r"\color": "drop",
     r"\textcolor": "drop",
 }  # fmt: skip
@@ -197,17 +197,15 @@ _LEX = re.compile(
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
-_THOUSANDS = re.compile(r"\d{1,3}(?:,\s?\d{3})+(?!\d)(?:\.\d+)?", re.ASCII)
 _THOUSANDS_TIGHT = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?![\d])(?!,\d)(?:\.\d+)?", re.ASCII)
 _JOINS = {"and": "join", "or": "join"}
 _TIMES_TEN = re.compile(r"\s*[xX]\s*10\s*(?:\^|\*\*)")
-_CLOSERS = frozenset((")", "]", "}", r"\}"))
 
 
 def tokens(text: str) -> list[Token]:
     """The tokens of a normalised text. Raises Refused for what no answer contains."""
-    if sum(text.count(command + "{") for command in (r"\text", r"\mathrm", r"\mathbf")) > MAXTEXT_COMMANDS:
-        raise Refused(f"more than {MAXTEXT_COMMANDS} pieces of text")
+    if sum(text.count(command + "{") for command in (r"\text", r"\mathrm", r"\mathbf")) > MAX_TEXT_COMMANDS:
+        raise Refused(f"more than {MAX_TEXT_COMMANDS} pieces of text")
     return list(_cut(text, text_mode=False))
 
 
