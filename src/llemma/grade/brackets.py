@@ -41,6 +41,7 @@ def encloses(found: Sequence[Token]) -> bool:
 
 
 def split(found: Sequence[Token], kinds: Sequence[str], at: set[str]) -> list[Sequence[Token]]:
+    """The parts between the tokens whose entry in ``kinds`` is one of ``at``."""
     parts: list[Sequence[Token]] = []
     start = 0
     for i, kind in enumerate(kinds):
