@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from llemma.grade.answer import read
 from llemma.grade.equal import equivalent, same_value, vote_class
+from llemma.grade.same import same_answer
 
 SAME = r"""
 \frac12 | \dfrac{1}{2}
@@ -201,6 +202,123 @@ x(x+1) | x^2+x
 (-\infty,+\infty) | (-\infty,\infty)
 \sqrt{\frac{2}{3}} | \frac{\sqrt6}{3}
 \frac{1}{3} \approx 0.333 | \frac{1}{3}
+\sqrt{(a-b)^2} | |b-a|
+|x|^2 | x^2
+|x-3|+|x+2| | |x+2|+|3-x|
+\sqrt{xy} | \sqrt{x}\sqrt{y}
+\ln x^2 | 2\ln x
+x^{1/3} | \sqrt[3]{x}
+(-2)^{1/3} | -\sqrt[3]{2}
+(-1)^n | \cos(n\pi)
+(-1)^{n+1} | (-1)^{n-1}
+f(-1) = 5 | 5
+f^{-1}(x) = \frac{x-3}{2} | \frac{x-3}{2}
+\cos(A+B) = \frac12 | \frac12
+P(A \cap B) = \frac12 | \frac12
+P(X=3) = 0.5 | \frac12
+\frac{h(a+b)}{2} | \frac{(a+b)h}{2}
+g(1-x) | g - gx
+9.8 m/s^2 | 9.8 \text{ m/s}^2
+9.8\mathrm{~m} / \mathrm{s}^{2} | 9.8 meters per second squared
+9.8 \frac{m}{s^2} | 9.8
+5 kg·m^2 | 5 \text{ kg} \cdot \text{m}^2
+5 kg m/s^2 | 5 \text{ N}
+5 cm² | 5 sq cm
+5 cm^3 | 5 cubic centimeters
+5\ (\text{cm}) | 5
+3.00 \times 10^{8} m/s | 3e8
+20 °C | 20^\circ
+It is not 4, the value is 5 | 5
+\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix} | \left[\begin{array}{cc} 1 & 2 \\ 3 & 4 \end{array}\right]
+-\begin{pmatrix} 1 \\ 2 \end{pmatrix} | \begin{pmatrix} -1 \\ -2 \end{pmatrix}
+[[1,2],[3,4]] | \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}
+\begin{vmatrix} 1 & 2 \\ 3 & 4 \end{vmatrix} | -2
+\left|\begin{array}{cc} 1 & 2 \\ 3 & 4 \end{array}\right| | -2
+x>1, x<3 | (1,3)
+x<1, x>3 | (-\infty,1)\cup(3,\infty)
+(1,2) U (3,4) | (1,2)\cup(3,4)
+|x-2| \le 3 | [-1,5]
+|x| > 3 | (-\infty,-3)\cup(3,\infty)
+|x| < -1 | \emptyset
+\mathbb{R} - \{2\} | x\ne 2
+x \in \mathbb{R}, x \neq 0 | x\ne 0
+x \ne 1, 2 | x\ne1 \text{ and } x\ne 2
+x \neq \pm 1 | x \ne 1, x \ne -1
+a<b<c | c>b>a
+x<3, y>2 | y>2 \text{ and } x<3
+x \equiv 3 \pmod{7} | 3 \pmod 7
+x≡3 (mod 7) | x \equiv 10 \pmod{7}
+x = \frac{\pi}{4}+k\pi, k\in\mathbb{Z} | x = k\pi+\frac{\pi}{4}
+\begin{cases} x & \text{if } x>0 \\ -x & \text{if } x\le 0\end{cases} | \begin{cases} -x, & x \le 0 \\ x, & x>0\end{cases}
+\begin{cases} x=1, \\ y=2. \end{cases} | x=1, y=2
+2+3=5 | 5
+\frac{10}{4} = \frac{5}{2} | 2.5
+x = \frac53 = 1.67 | 1.67
+10:15 | 2:3
+1 \mp \sqrt{2} | 1 \pm \sqrt{2}
+\Rightarrow x = 5 | 5
+3{:}4 | 3:4
+{3 \over 4} | 0.75
+0.\dot{3} | 1/3
+\frac{1}{2} \text{ or } 0.5 | \frac12
+₹18 | 18
+USD 18 | 18
+x = 1 \\ y = 2 | (1,2)
+\{1, 1, 2\} | \{1,2\}
+A(1,2) | (1,2)
+[3, 2, 1] | 1, 2, 3
+[1, 2, 3] | \{1,2,3\}
+There is no solution | \text{no solution}
+all real numbers except 2 | x \ne 2
+Matrix([[1,2],[3,4]]) | \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}
++/-2 | \pm 2
+sinx | \sin x
+{n \choose k} | \binom nk
+0.5at^2 | \frac{1}{2} a t^{2}
+6 + 9*I | 6+9i
+2\text{ cis }60^\circ | 1+\sqrt{3}i
+{}^{10}C_{5} | 252
+\Gamma(n) | \Gamma\left(n\right)
+infinity | \infty
+does not exist | DNE
+1011_{\text{two}} | 1011_2
+(1011)_2 | 1011_2
+1011 (base 2) | 1011_2
+2 to 3 | 2:3
+3:45\text{ p.m.} | 3:45
+5 p.m. | 5:00 PM
+9\text{ a.m.} | 9
+July 4, 2020 | July 4 2020
+July 4th | July 4
+forty-two | 42
+one hundred and five | 105
+two-thirds | 2/3
+three and a half | 3.5
+twelve cents | 12
+5^{\text{th}} | 5
+23rd | 23
+3 dozen | 36
+12 (twelve) | 12
+Option B | B
+(B) 12 | B
+(B) 12 | 12
+\textbf{(B) }12 | 12
+negative 5 | -5
+\textcolor{red}{5} | 5
+5 \blacksquare | 5
+1,2,3,... | 1, 2, 3, \ldots
+\frac{\pi}{4}+k\pi\ (k \in \mathbb{Z}) | \frac{\pi}{4}+k\pi
+$1.6 \times 10^{-19}$ C | 1.6e-19
+$5$ m | 5
+1 and 2 | 2, 1
+\frac{1}{2}\left[\begin{matrix}12 & -4\end{matrix}\right] | \begin{bmatrix}6 & -2\end{bmatrix}
+\left|{x y}\right| | |x||y|
+\sqrt{\frac{2 g h}{1+\frac{I}{mR^2}}} | \sqrt{\frac{2mghR^2}{mR^2+I}}
+5 \frac{\text{ft}}{\text{s}} | 5 ft/s
+(C)\ 12 | (C)
+\textbf{(C)}\ 12 | 12
+\text{3 to 2} | 3:2
+\overline{AB} = 5 | AB=5
 """
 
 DIFFERENT = r"""
@@ -303,7 +421,75 @@ x^2+1=0 | x^2-1=0
 5x | 5
 5m | 5
 3^{2025} | 2^{2025}
+|xy| | xy
+|x+5| | x+5
+|x-10| | 10-x
+|x|+|y| | |x+y|
+\sqrt{(x-10)^2} | 10-x
+\sqrt{(a-b)^2} | a-b
+\sqrt{x^2y^2} | xy
+\max(x,-10) | x
+\max(x,5) | 5
+\lfloor x/100 \rfloor | 0
+\arctan(\tan x) | x
+\binom{n}{20} | 0
+n \bmod 100 | n
+(-1)^n | (-1)^{n+1}
 10^{-400} | 0
+|x| = 5 | x = 5
+\sin x = \frac12 | x = \frac12
+\ln x = 3 | x = 3
+xyz = 6 | x = 6
+x(x+1) = 6 | 6
+I(0) | 0
+v(0)e^{-t} | 0
+f(x+1) = x^2 | f(x) = x^2
+5 cm^2 | 5 cm^3
+5\text{ cm}^2 | 5\text{ cm}
+20\text{ m/s} | 20\text{ km/h}
+20^\circ\text{C} | 20^\circ\text{F}
+90^\circ | 90\text{ radians}
+\$5 | 5 cents
+5 mW | 5 MW
+3 hours 30 minutes | 3
+5 percent of 20 | 5
+1 in 6 | 1
+x is not equal to 5 | 5
+x is greater than or equal to 5 | 5
+x cannot be 5 | 5
+No value equals 5 | 5
+it is divisible by 5 | 5
+It isn't equal to 5 | 5
+\begin{vmatrix} 1 & 2 \\ 3 & 4 \end{vmatrix} | \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}
+x\ne 1, x \ne 2 | \mathbb{R}
+x\ne 1, x \ne 2 | x\ne 3, x\ne 4
+|x| < 3 | (-\infty,-3)\cup(3,\infty)
+x\equiv 3\pmod{7} | x \equiv 3 \pmod{8}
+x\equiv 3\pmod{7} | x \equiv 4 \pmod{7}
+\begin{cases} x & x>0 \\ -x & x\le 0\end{cases} | \begin{cases} x & x\ge0 \\ -x & x< 0\end{cases}
+\begin{cases} x & x>0 \\ -x & x\le 0\end{cases} | \begin{cases} 2x & x>0 \\ -x & x\le 0\end{cases}
+2+3=6 | 6
+2+3=5 | 1+1=2
+x = 5 = 6 | 6
+-221_3 | -25
+2020-07-04 | 2009
+\{\emptyset\} | \emptyset
+2x = 4 | 4
+1,2,3,... | 1,2,3
+3:45 am | 3:45 pm
+9 a.m. | 9:30 a.m.
+twenty-one | 20
+two more than five | 2
+ten percent of x | 10
+third | 3
+5 (six) | 5
+(B) 12 | 13
+(B) 12 | C
+one or two | 1
+A(1,2) | (2,1)
+[3, 2, 1] | (1, 2, 3)
+1011_2 | 1011_3
+5 or 6 | 5
 """
 
 
@@ -357,6 +543,8 @@ PIECES = st.lists(
             r"\sqrt", r"\sin ", r"\pi", r"\infty", r"\cup", r"\in ", r"\{", r"\}", r"\text{and}", r"\begin{pmatrix}",
             "&", r"\\", r"\end{pmatrix}", "!", "|", ":", r"\pm", r"\%", r"^\circ", " cm", "0.5", "10",
             r"\sum_{k=1}^{3}",
+            r"\pmod{7}", r"\equiv ", "mod ", r"\begin{cases}", r"\end{cases}", r"\begin{vmatrix}", r"\end{vmatrix}",
+            r"\mathbb{R}", " U ", " p.m.", "(B) ", "two ", " base 2", r"\over ", "I*", "|x|", r"\mid ", r"\to ", "f(", "...",
             "k", "e", "i", r"\log_2 ", r"\binom", " or ", r"\ne ", r"\left", r"\right", r"\overline", "'", "$",
         ]
     ),
@@ -376,6 +564,9 @@ def test_what_is_read_equals_itself(text):
 @given(TEXT, TEXT)
 @settings(max_examples=800, deadline=None)
 def test_equality_is_symmetric(one, other):
+    first, second = read(one), read(other)
+    if first is not None and second is not None:
+        assert same_answer(first, second) == same_answer(second, first)
     assert same_value(one, other) == same_value(other, one)
 
 

@@ -17,11 +17,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
+from llemma.grade import answer
 from llemma.grade.equal import equivalent, grade_final, vote_class
 from llemma.records import Grade
+
+T = TypeVar("T")
 
 CALLS = [
     "open({file!r}, 'w')",
@@ -121,8 +125,13 @@ def longest(texts: list[str]) -> float:
     return worst
 
 
-def in_a_thread(work: Callable[[], float]) -> float:
-    found: list[float] = []
+def forget() -> None:
+    """Every answer is read anew."""
+    answer._read_once.cache_clear()
+
+
+def in_a_thread(work: Callable[[], T]) -> T:
+    found: list[T] = []
     thread = threading.Thread(target=lambda: found.append(work()))
     thread.start()
     thread.join()
@@ -191,6 +200,74 @@ def test_the_calling_process_ends_normally(tmp_path):
     )
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+COSTLY = {  # each element takes a while; all pairs of them took minutes
+    "sums": [rf"\sum_{{k=1}}^{{2000}}\frac{{1}}{{k!}}+{j}" for j in range(60)],
+    "sums that differ late": [rf"\sum_{{k=1}}^{{2000}}\sin(k)+{j}\cdot 10^{{-25}}" for j in range(60)],
+    "surds that differ late": [rf"\sqrt2+{j}\cdot 10^{{-25}}" for j in range(190)],
+    "intervals": [rf"(\sum_{{k=1}}^{{2000}}\sin(k)+{j},\sum_{{k=1}}^{{2000}}\sin(k)+{j}.5)" for j in range(60)],
+    "equations": [rf"x^{{{j}}} + y^2= \sqrt{{{j}}}" for j in range(150)],
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_all_pairs_of_a_long_list_are_one_judgement(name):
+    joint = r"\cup" if name == "intervals" else ", "
+    one, other = joint.join(COSTLY[name]), joint.join(reversed(COSTLY[name]))
+    begin = time.thread_time()
+    grade_final(one, other)
+    assert time.thread_time() - begin < LIMIT
+    vote_class(one)
+    assert time.thread_time() - begin < 2 * LIMIT
+
+
+def test_cancellation_to_nothing_is_one_judgement():
+    total = r"10^{400}\sum_{k=1}^{2000}\sin(k)"
+    begin = time.thread_time()
+    grade_final(f"{total}-{total}", "10^{-390}")
+    assert time.thread_time() - begin < LIMIT
+
+
+@pytest.mark.parametrize("depth", [0, 700, 850, 950])
+def test_a_deep_stack_changes_nothing(depth):
+    texts = [
+        "x/" * 90 + "2",
+        "(" * 50 + "1" + ")" * 50,
+        r"\frac{1}{" * 40 + "2" + "}" * 40,
+        r"\{" * 11 + "1" + r"\}" * 11,
+    ]
+
+    def judged(left: int) -> list[object]:
+        if left:
+            return judged(left - 1)
+        return [(vote_class(text), equivalent(text, f"{text}+0"), grade_final(text, "5").verdict) for text in texts]
+
+    expected = judged(0)
+    forget()
+    assert in_a_thread(lambda: judged(depth)) == expected
+
+
+def test_a_low_recursion_limit_is_no_error():
+    text = r"\frac{1}{" * 12 + "1" + "}" * 12
+    before = sys.getrecursionlimit()
+    forget()
+
+    def judged() -> list[str]:
+        sys.setrecursionlimit(80)
+        try:
+            return [grade_final(text, "1").verdict, grade_final("5", "5").verdict]
+        finally:
+            sys.setrecursionlimit(before)
+
+    assert in_a_thread(judged) == ["unparsable", "correct"]
+    assert grade_final(text, "1").verdict == "correct"  # what failed was not remembered
+
+
+def test_only_short_answers_are_remembered():
+    forget()
+    grade_final("+".join(f"x^{{{k}}}" for k in range(600)), "5")
+    assert answer._read_once.cache_info().currsize == 1
 
 
 def test_memory_stays_flat():

@@ -9,16 +9,16 @@ from __future__ import annotations
 import cmath
 import math
 import threading
-import zlib
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mpmath import MPContext
 
-from llemma.grade.exact import TooLarge, Undefined, binomial, bounds, exact, factorial
+from llemma.grade.exact import Undefined, binomial, bounds, exact, factorial
+from llemma.grade.limits import TooLarge, spend
 from llemma.grade.node import Node
+from llemma.grade.points import unit
 from llemma.grade.vocabulary import CONTINUOUS
 
 MAX_MAGNITUDE = 60_000  # binary exponent of a number
@@ -37,6 +37,7 @@ class Ball(NamedTuple):
 class Double:
     """Double precision. Overflow is TooLarge; mpmath then decides."""
 
+    price, call_price = 2.0, 1.0  # of an operation, and of a function in addition; see ``llemma.grade.limits``
     eps = 2.0**-51
     pi, e, i = math.pi, math.e, 1j
     zero = 0.0
@@ -80,6 +81,8 @@ class Multi:
     def __init__(self, precision: int) -> None:
         self.context = MPContext()
         self.context.prec = precision + 10
+        self.price = 6 + (precision / 1000) ** 2
+        self.call_price = 20 + 60 * (precision / 1000) ** 2
         self.eps = self.context.mpf(2) ** -precision
         self.pi, self.e, self.i = +self.context.pi, +self.context.e, self.context.mpc(0, 1)
         self.zero = self.context.mpf(0)
@@ -109,6 +112,7 @@ _MATH = {
     "artanh": "atanh",
 }  # fmt: skip
 _MPMATH = _MATH | {"arccot": "acot", "arcsec": "asec", "arccsc": "acsc"}
+_PRICES = {"erf": 30, "gamma": 15}  # times that of a sine, in mpmath
 _RECIPROCAL = {"sec": "cos", "csc": "sin", "sech": "cosh", "csch": "sinh", "coth": "tanh", "cot": "tan"}
 
 Arithmetic = Double | Multi
@@ -126,22 +130,24 @@ def multi(precision: int) -> Multi:
     return found[precision]
 
 
-def evaluate(node: Node, arithmetic: Arithmetic, point: Env) -> Ball:
-    """The value at a point. Raises Undefined or TooLarge."""
-    return Evaluation(arithmetic).ball(node, point)
+def evaluate(node: Node, arithmetic: Arithmetic, point: Env, *, real: bool = False) -> Ball:
+    """The value at a point; ``real``: without complex numbers on the way. Raises Undefined or TooLarge."""
+    return Evaluation(arithmetic, real=real).ball(node, point)
 
 
 class Evaluation:
     """One walk over a tree; counts what it does."""
 
-    def __init__(self, arithmetic: Arithmetic) -> None:
+    def __init__(self, arithmetic: Arithmetic, *, real: bool = False) -> None:
         self.k = arithmetic
+        self.real = real
         self.left = MAX_OPERATIONS
 
     def ball(self, node: Node, env: Env) -> Ball:
         self.left -= 1
         if self.left < 0:
             raise TooLarge
+        spend(self.k.price)
         try:
             found = getattr(self, "_" + node.op)(node, env)
         except (ZeroDivisionError, ValueError) as error:
@@ -150,6 +156,8 @@ class Evaluation:
             raise TooLarge from error
         if self.k.magnitude(found.mid) > MAX_MAGNITUDE:
             raise TooLarge
+        if self.real and not is_real(found.mid):
+            raise Undefined("a complex number")
         return Ball(*found)
 
     def made(self, mid: Any, rad: Any) -> Ball:
@@ -221,7 +229,11 @@ class Evaluation:
             raise TooLarge
         if whole is not None and whole.denominator == 1:
             mid = k.power(base.mid, whole.numerator)
+        elif whole is not None and whole.denominator % 2 and is_real(base.mid) and base.mid < 0:
+            positive = self.power(Ball(-base.mid, base.rad), exponent, whole)
+            return positive if whole.numerator % 2 == 0 else Ball(-positive.mid, positive.rad)
         else:
+            spend(3 * k.call_price)
             mid = k.power(base.mid, exponent.mid)
         spread = abs(exponent.mid) * base.rad / (abs(base.mid) - base.rad) + (size + 4) * exponent.rad
         return self.made(mid, abs(mid) * (2 * spread + (8 + abs(exponent.mid)) * k.eps))
@@ -240,9 +252,6 @@ class Evaluation:
             return self.power(inner, one_over, None)
         if degree == 0:
             raise Undefined("a root of degree 0")
-        if is_real(inner.mid) and inner.mid < 0 and degree.denominator == 1 and degree % 2:
-            positive = self.power(Ball(-inner.mid, inner.rad), self.fraction(1 / degree), 1 / degree)
-            return Ball(-positive.mid, positive.rad)
         return self.power(inner, self.fraction(1 / degree), 1 / degree)
 
     def fraction(self, value: Fraction) -> Ball:
@@ -304,6 +313,7 @@ class Evaluation:
         # beyond it trigonometric functions cost more the larger the argument is; gamma grows like a factorial
         if self.k.magnitude(inner.mid) > (14 if name in ("gamma", "sinh", "cosh", "tanh") else 4_000):
             raise TooLarge
+        spend(self.k.call_price * _PRICES.get(name, 1))
         function = self.k.function(name)
         mid = function(inner.mid)
         moved = abs(function(inner.mid + inner.rad) - mid) if inner.rad else self.k.zero
@@ -325,14 +335,12 @@ class Evaluation:
 
     def _call(self, node: Node, env: Env) -> Ball:
         """An unknown function: a number that depends on its name and on the value of its arguments."""
-        args = [self.ball(arg, env) for arg in node.args]
-        seed = unit(node.name + "(")
-        found = self.fraction(seed)
-        for place, arg in enumerate(args):
-            weight = self.fraction(unit(f"{node.name}/{place}") + place)
-            found = self.apply("sin", Ball(*self.times(weight, arg)))._replace() if place == 0 else found
-            found = Ball(found.mid + weight.mid * arg.mid, found.rad + abs(weight.mid) * arg.rad)
-        return self.made(found.mid + self.k.number(seed), found.rad)
+        found = self.fraction(unit(node.name + "("))
+        for place, arg in enumerate(node.args):
+            moved = self.times(self.fraction(unit(f"{node.name}/{place}") + place), self.ball(arg, env))
+            bent = self.apply("sin", moved)  # f(2x) is not 2 f(x)
+            found = self.made(found.mid + moved.mid + bent.mid, found.rad + moved.rad + bent.rad)
+        return found
 
     def _series(self, node: Node, env: Env) -> Ball:
         """A sum or product over an integer range, term by term."""
@@ -358,9 +366,3 @@ class Evaluation:
 def is_real(value: Any) -> bool:
     """Whether a number of either arithmetic has no imaginary part."""
     return not hasattr(value, "imag") or value.imag == 0
-
-
-@lru_cache(maxsize=4096)
-def unit(name: str) -> Fraction:
-    """A number in 0.4..1.4 that depends on nothing but the name."""
-    return Fraction(zlib.crc32(name.encode("utf-8", "replace")) % 9973 + 4001, 9973)

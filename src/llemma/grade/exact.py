@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
+from llemma.grade.limits import TooLarge, spend
 from llemma.grade.node import Node
 
 MAX_BITS = 100_000  # of an exact number: 2006! has 19,000, 2024^4046 44,000
@@ -18,10 +19,6 @@ Env = Mapping[str, Fraction]
 
 class Undefined(ArithmeticError):
     """The expression has no value there: division by zero, logarithm of zero, an unknown function."""
-
-
-class TooLarge(ArithmeticError):
-    """A number on the way is too large to compute with."""
 
 
 def exact(node: Node, env: Env | None = None) -> Fraction | None:
@@ -59,9 +56,11 @@ class _Exact:
     def small(self, value: Fraction | None) -> Fraction | None:
         if value is not None:
             bits = value.numerator.bit_length() + value.denominator.bit_length()
-            self.left -= 1 + (bits // 1000) ** 2 // 10
+            work = 1 + (bits // 1000) ** 2 // 10
+            self.left -= work
             if bits > MAX_BITS or self.left < 0:
                 raise TooLarge
+            spend(2 * work)
         return value
 
     def series(self, node: Node, env: Env) -> Fraction | None:

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from llemma.grade.latex import END, MAX_DIGITS, Refused, Token
 from llemma.grade.node import EULER, IMAGINARY, ONE, Node, number, tree
-from llemma.grade.vocabulary import CHANGES, NO_PRODUCT, SCALES, UNITS
+from llemma.grade.vocabulary import CHANGES, NO_PRODUCT, NUMERALS, SCALES, UNITS
 
 MAX_DEPTH = 60  # nested groups, arguments and exponents
 MAX_NODES = 2_000
@@ -104,8 +104,13 @@ class Parser:
             elif token.kind == "pm":
                 term = self.node("pm", term, name="-" if token.text == r"\mp" else "+")
             terms.append(term)
+        found = terms[0] if len(terms) == 1 else self.node("add", *terms)
+        if self.peek().kind in ("choose", "over"):
+            op = "binom" if self.peek().kind == "choose" else "div"
+            self.at += 1
+            found = self.node(op, found, self.expression())
         self.depth -= 1
-        return terms[0] if len(terms) == 1 else self.node("add", *terms)
+        return found
 
     def signed(self) -> Node:
         """A term with the signs in front of it."""
@@ -171,6 +176,10 @@ class Parser:
             return self.bars == 0 and self.at + 1 < len(self.tokens) and self._bar_closes()
         if token.kind == "word":
             return not token.text_mode and token.text.lower() not in CHANGES and token.text.lower() not in SCALES
+        if token.kind == "open" and is_unit(self.peek(1)):
+            return False  # 5 (cm)
+        if token.kind == "frac" and self.peek(1).kind == "{" and is_unit(self.peek(2)):
+            return False  # 5 \frac{\text{ft}}{\text{s}}
         return not (token.kind == "open" and token.text not in ("(", r"\lparen", "["))
 
     def _after_symbol(self) -> bool:
@@ -247,10 +256,6 @@ class Parser:
             return self.node("const", name=kind)
         if kind == "{":
             inner = self.expression()
-            if self.peek().kind in ("choose", "over"):
-                op = "binom" if self.peek().kind == "choose" else "div"
-                self.at += 1
-                inner = self.node(op, inner, self.expression())
             self.need("}")
             return inner
         if kind in ("frac", "binom"):
@@ -283,7 +288,7 @@ class Parser:
     def _numeral(self) -> Node:
         token = self.need("num")
         value = Fraction(_decimal(token.text))
-        if self.peek().kind == "accent" and self.peek().text in (r"\overline", r"\bar") and "." in token.text + ".":
+        if self.peek().kind == "accent" and self.peek().text in (r"\overline", r"\bar", r"\dot"):
             repeated = self._repeating(token.text)
             if repeated is not None:
                 return self.node("num", value=repeated)
@@ -357,7 +362,8 @@ class Parser:
     def _based(self, token: Token) -> Node:
         r"""``2516_8``: a numeral with its base."""
         self.at += 1
-        base = self._plain_script()
+        base = self._plain_script().strip("()").lower()
+        base = str(NUMERALS.get(base, base))
         whole, _, decimals = token.text.partition(".")
         digits = whole + decimals
         if (
@@ -401,6 +407,10 @@ class Parser:
                 return IMAGINARY
             if name == "e" and self.peek().kind != "_":
                 return EULER
+            if name == "I" and Token("*", "*") in (self.peek(), self.tokens[self.at - 2] if self.at > 1 else END):
+                return IMAGINARY  # 3*I, as programs print it
+            if name == "Gamma" and self.peek().text == "(":
+                return self._function(name)
         if self.peek().kind == "_":
             self.at += 1
             name += "_" + self._plain_script()
@@ -408,9 +418,17 @@ class Parser:
             self.at += 1
             name += "'"
             self.take("}") if self.tokens[self.at - 2].kind == "{" else None
-        if (name[0] in _CALLED and len(name.strip("'")) <= 2) and self.peek() == Token("open", "("):
+        if (
+            self.peek().kind == "open"
+            and self.peek().text == "("
+            and ((name[0] in _CALLED and len(name.strip("'")) <= 2) or self._at_a_number())
+        ):
             return self._call(name)
         return self.node("sym", name=name)
+
+    def _at_a_number(self) -> bool:
+        """Whether ``(0)`` follows: ``v(0)`` is a value of v, nobody writes the product so."""
+        return not self.peek().spaced and self.peek(1).kind == "num" and self.peek(2).kind == "close"
 
     def _primes(self) -> bool:
         """Step into ``^{\\prime}`` or ``^\\prime``, up to the prime itself."""
@@ -421,6 +439,7 @@ class Parser:
         return True
 
     def _call(self, name: str) -> Node:
+        """A function of unknown rule; ``llemma.grade.value`` takes it for a product where the name is a variable."""
         self.need("open")
         args = [self.expression()]
         while self.take("sep"):
@@ -436,7 +455,8 @@ class Parser:
             raise Refused(f"{word!r} is a word, not mathematics")
         if len(word) > 3 and word.isupper():
             return self.node("sym", name=word)
-        if not _is_product(word, self.peek()):
+        glued = self.at > 1 and self.tokens[self.at - 2].kind == "num" and not token.spaced  # 0.5at^2
+        if not is_product(word, self.peek(), glued=glued):
             split = _known_prefix(word)
             if split is None:
                 raise Refused(f"{word!r} is a word, not mathematics")
@@ -451,6 +471,10 @@ class Parser:
 
     def _bracketed(self) -> Node:
         token = self.need("open")
+        if [self.peek(i).kind for i in range(3)] == ["num", "close", "_"]:  # (1011)_2
+            numeral = self.need("num")
+            self.at += 1
+            return self._based(numeral)
         inner = self.expression()
         closing = self.need("close")
         if _PAIRS.get(token.text) != closing.text or token.text in (r"\{", r"\lbrace"):
@@ -483,6 +507,9 @@ class Parser:
             found = self.node("log", base, *args)
         elif name == "log" and len(args) == 2:
             found = self.node("log", args[1], args[0])
+        elif name == "cis":
+            parts = self.node("fn", *args, name="cos"), self.node("mul", IMAGINARY, self.node("fn", *args, name="sin"))
+            found = self.node("add", *parts)
         elif name == "exp":
             found = self.node("pow", EULER, *args)
         else:
@@ -536,9 +563,11 @@ def _is_angle(node: Node) -> bool:
 _LETTERS = frozenset("abcdfghjkmnpqrstvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-def _is_product(word: str, after: Token) -> bool:
-    """Whether a run of letters is a product of variables: short, and no word of the language."""
-    if len(word) > 3 or word.lower() in NO_PRODUCT:
+def is_product(word: str, after: Token, *, glued: bool = False) -> bool:
+    """Whether a run of letters is a product of variables: short, and no word of the language, or glued to a number."""
+    if len(word) > 3:  # 2mghR
+        return glued and len(word) <= 6 and _VOWELS.isdisjoint(word)
+    if word.lower() in NO_PRODUCT and word in (word.lower(), word.capitalize()) and not glued:  # but mR
         return False
     if _LETTERS.issuperset(word):
         return True
@@ -549,7 +578,8 @@ def _is_product(word: str, after: Token) -> bool:
 
 def _known_prefix(word: str) -> tuple[Token, list[Token]] | None:
     """``sqrtx``, ``pir``: a known name in front of at most two letters."""
-    for name, token in (("pi", Token("pi", "pi")), ("sin", Token("fn", "sin")), ("cos", Token("fn", "cos"))):
+    for name in ("pi", "sin", "cos", "tan", "ln", "log", "sqrt"):
+        token = Token("pi" if name == "pi" else "fn", name)
         rest = word[len(name) :]
         if word.startswith(name) and 0 < len(rest) <= 2:
             return token, [Token("sym", letter) for letter in rest]

@@ -2,14 +2,18 @@ r"""Finds the final answer in free text a model wrote; does not judge or interpr
 
 Every rule is a fixed sentence or mark, searched in linear time whatever the text. The rules, tried in order:
 
+``tag``           ``<answer>X</answer>``, the last; what a rule below finds inside counts.
 ``final-answer``  ``Final Answer: The final answer is X. I hope it is correct.`` (Llemma paper, section 3.1, after
                   Minerva). The first one counts: what a base model writes after it is a new problem. The tail may be
-                  missing, because "I hope it is correct." is the stop string.
+                  missing, because "I hope it is correct." is the stop string. Without the second half of the sentence
+                  (``Final Answer: X``) the last one before the next question counts, unless a box follows.
 ``boxed``         ``\boxed{X}`` with nested braces. The last complete one, because intermediate results are boxed as
-                  well; boxes joined by "and", "or" or a comma are one answer.
-``the-answer``    ``The answer is X.`` (Wei et al., 2022), ``**Answer:** X``. The last one before the next question of
-                  the few-shot pattern, with which base models go on.
-``hashes``        ``#### X`` to the end of the line, the first (the format of the GSM8K reference solutions).
+                  well; boxes joined by nothing but "and", "or" or a comma are one answer.
+``the-answer``    ``The answer is X.`` (Wei et al., 2022), ``**Answer:** X``, a heading ``Answer`` above X. The last one
+                  before the next question of the few-shot pattern, with which base models go on.
+``field``         ``"answer": X`` of a JSON object, the last.
+``hashes``        ``#### X`` to the end of the line, the first that is no heading (the format of GSM8K's references).
+``subject``       ``X is the answer``, ``option X is correct``, the last.
 ``bold``          a last line that is ``**X**``.
 ``last-number``   the last number of the text; only when asked for, because it turns rambling into answers.
 
@@ -21,27 +25,46 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_FINAL = re.compile(r"final answer\*{0,2}:\*{0,2}\s{0,9}(?:the final answer is:?)?", re.IGNORECASE)
+_TAG = re.compile(r"<answer>((?:(?!</?answer>).){0,4000})</answer>", re.DOTALL | re.IGNORECASE)
+_FINAL = re.compile(r"final answer\*{0,2}:\*{0,2}\s{0,9}the final answer is:?", re.IGNORECASE)
+_FINAL_BARE = re.compile(r"final answer\*{0,2}:\*{0,2}", re.IGNORECASE)
 _ANSWER = re.compile(
-    r"\b(?:final |correct |right )?answer(?:\s{1,9}is|\s{0,9}[:=]|\*{1,2}:?)[:\s*]{0,9}"
-    r"(?:for sure |definitely |clearly |simply |therefore |thus |option |choice |letter )?",
+    r"(?:\b(?:final |correct |right )?answer"
+    r"(?:(?:\s{1,9}to (?:the|this) (?:question|problem|exercise))?"
+    r"\s{1,9}(?:is|equals|becomes|(?:will|would|should|must) be)\b|\s{0,9}[:=]|\*{1,2}:?)"
+    r"|(?m:^)[#*\s]{0,8}(?:final )?answer(?=[^\S\n]{0,9}\n)"
+    r"|\b(?:correct |right |best )(?:option|choice)\s{1,9}is\b|\bAns(?:\.|\s{0,2}:)|答案(?:是|为|：|:)?|故选)"
+    r"[:：\s*}]{0,9}"
+    r"(?:for sure |definitely |clearly |simply |indeed |therefore |thus |option |choice |letter )?",
     re.IGNORECASE,
 )
+_BECAUSE = re.compile(r",?\s{1,3}(?:because|since|which)\b|\s\((?:see|from|since|because)\b")
+_ABBREVIATION = re.compile(r"\b(?:Dr|Mr|Mrs|Ms|St|Jr|sq|approx)$", re.IGNORECASE)
+_FIELD = re.compile(r"""["']answer["']\s{0,3}:\s{0,3}(?:"((?:[^"\\]|\\.){1,400})"|([^,}\n"]{1,200}))""")
+_SUBJECT = re.compile(
+    r"(\$[^$\n]{1,200}\$|\S{1,40})\s{1,3}is (?:the|our) (?:final |correct |right )?answer\b"
+    r"|\b(?:option|choice)\s{1,3}(\(?[A-J]\)?)\s{1,3}is (?:the )?(?:correct|right)\b"
+)
 _HOPE = re.compile(r"[.,]?\s{0,9}I hope\b", re.IGNORECASE)
-_BRACE = re.compile(r"\\(?:boxed|fbox)\s{0,9}\{|\\[{}]|[{}]")
-_JOINED = re.compile(r"[^.\n]{0,60}", re.DOTALL)
-_JOIN_WORD = re.compile(r"\b(?:and|or)\b|,|;|\\q?quad")
-_HASHES = re.compile(r"####")
+_BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s{0,9}\{|\\[{}]|[{}]")
+_JOINED = re.compile(r"[^.\n]{0,60}\b(?:and|or)\b[^.\n]{0,60}", re.DOTALL)
+_LISTED = re.compile(r"(?:[\s$,;&]|\\[,;:!]|\\q?quad|\\\\|\\[()]|\b[A-Za-z](?:_\{?\w\}?)?\s{0,3}=){1,40}")
+_JOIN_WORD = re.compile(r",|;|\\q?quad")
+_HASHES = re.compile(r"####[^\S\n]{0,9}([^\n]{0,400})")
+_HEADING = re.compile(r"(?:\d{1,2}[.)]\s|\*\*)?[^\W\d]{2}")
 _BOLD = re.compile(r"(?:^|\n)\s{0,9}\*\*([^*\n]{1,200})\*\*\.?\s*$")
 _NUMBER = re.compile(r"(?<![0-9A-Za-z.,/])[-\u2212]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?")
 _SPECIAL = re.compile(r"<\|[a-z_]{1,40}\|>|</s>")
 _SENTENCE_END = re.compile(r"[.!?](?:\$\$|\$|\\\]|\\\))?\s+(?=[A-Z])")
-_NEXT_QUESTION = re.compile(r"(?:\n\n|\s)(?:Q|Question|Problem)\s{0,2}:")
+_NEXT_QUESTION = re.compile(r"(?:\n\n|\s)(?:Q|Question|Problem|User|Human)\s{0,2}:")
 _FORMULA = re.compile(
     r"\$\$(.{1,4000}?)\$\$|(?<!\\)\$([^$]{1,2000})(?<!\\)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,4000}?)\\\]", re.DOTALL
 )
+_BLANK = re.compile(r"\s*")
+_MARKS = ("answer", "boxed", "fbox", "framebox", "####", "**", "option", "choice", "ans.", "ans:", "答案", "故选")
+_ENDLESS = re.compile(r",\s{0,3}\.\.\.$")
 _LONG = 4000  # characters; nothing reads an answer of this length, so its delimiters may stay
-_PAIRS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ('"', '"'), ("`", "`"))
+_PAIRS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ('"', '"'), ("'", "'"), ("`", "`"), ("__", "__"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +82,8 @@ def extract(text: str, *, last_number: bool = False) -> Extracted | None:
     the model then gave an empty answer. Never raises.
     """
     text = visible(text)
-    for rule, find in _RULES:
+    lowered = text.lower()
+    for rule, find in _RULES if any(mark in lowered for mark in _MARKS) else ():
         found = find(text)
         if found is not None:
             found = strip(found)
@@ -96,7 +120,7 @@ def strip(text: str) -> str:
                 if left not in inner and right not in inner and not (right == "$" and inner.endswith("\\")):
                     text = inner
                     break
-        box = re.match(r"\\(?:boxed|fbox)\s{0,9}\{", text)
+        box = re.match(r"\\(?:boxed|fbox|framebox)\s{0,9}\{", text)
         if box and text.endswith("}") and _closing(text, box.end()) == len(text) - 1:
             text = text[box.end() : -1]
         if text.startswith('\\"') and text.endswith('\\"') and len(text) > 4:
@@ -126,35 +150,75 @@ def last_sentence(text: str) -> Extracted | None:
 
 
 def _unperiod(text: str) -> str:
-    """Without the sentence marks at the end; ``!`` stays, it may be a factorial."""
-    return text.rstrip(".;,").rstrip()
+    """Without the sentence marks at the end; ``!`` stays, it may be a factorial, and the dots of ``1, 2, …``."""
+    return text if _ENDLESS.search(text) else text.rstrip(".;,").rstrip()
+
+
+def _tag(text: str) -> str | None:
+    inside = _TAG.findall(text)
+    if not inside:
+        return None
+    found = extract(inside[-1])
+    return inside[-1] if found is None else found.text
 
 
 def _final(text: str) -> str | None:
     mark = _FINAL.search(text)
-    if mark is None:
+    if mark is not None:
+        line = _line(text, mark.end())
+        hope = _HOPE.search(line)
+        return line[: hope.start()] if hope else _sentence(line)
+    mark = _last_mark(_FINAL_BARE, text)
+    if mark is None or _boxed(text[mark.end() :]) is not None:
         return None
-    line = _line(text, mark.end())
+    line = _line(text[: _question(text, mark.end())], mark.end())
     hope = _HOPE.search(line)
     return line[: hope.start()] if hope else _sentence(line)
 
 
 def _the_answer(text: str) -> str | None:
-    mark = _ANSWER.search(text)
-    if mark is None:
+    mark = _last_mark(_ANSWER, text)
+    return None if mark is None else _sentence(_line(text[: _question(text, mark.end())], mark.end()))
+
+
+def _last_mark(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    """The last mark with something behind it, before the question that follows the first mark; else the first."""
+    first = pattern.search(text)
+    if first is None:
         return None
-    question = _NEXT_QUESTION.search(text, mark.end())
-    text = text[: question.start()] if question else text
-    for later in reversed(list(_ANSWER.finditer(text, mark.end()))[-9:]):
-        if _line(text, later.end()).strip():
-            mark = later
-            break
-    return _sentence(_line(text, mark.end()))
+    end = _question(text, first.end())
+    for later in reversed(list(pattern.finditer(text, first.end(), end))[-9:]):
+        if _line(text[:end], later.end()).strip():
+            return later
+    return first
+
+
+def _question(text: str, start: int) -> int:
+    """Where the next question begins, or the text ends."""
+    question = _NEXT_QUESTION.search(text, start)
+    return question.start() if question else len(text)
+
+
+def _field(text: str) -> str | None:
+    marks = list(_FIELD.finditer(text))
+    if not marks:
+        return None
+    mark = marks[-1]
+    return mark[2] if mark[1] is None else mark[1].replace('\\"', '"').replace("\\\\", "\\")
 
 
 def _hashes(text: str) -> str | None:
-    mark = _HASHES.search(text)
-    return None if mark is None else text[mark.end() :].split("\n", 1)[0]
+    lines = [mark[1] for mark in _HASHES.finditer(text)]
+    plain = [line for line in lines if not _HEADING.match(line)]
+    if plain or not lines:
+        return plain[0] if plain else None
+    ends_so = text.rstrip().endswith(lines[-1].rstrip())
+    return lines[-1] if ends_so else None
+
+
+def _subject(text: str) -> str | None:
+    marks = list(_SUBJECT.finditer(text))
+    return marks[-1][1] or marks[-1][2] if marks else None
 
 
 def _bold(text: str) -> str | None:
@@ -186,7 +250,8 @@ def _boxed(text: str) -> str | None:
     found = [boxes[-1]]
     for box in reversed(boxes[:-1]):
         between = text[box[2] + 1 : found[0][0]]
-        if box[2] > found[0][0] or not _JOINED.fullmatch(between) or not _JOIN_WORD.search(between):
+        listed = _LISTED.fullmatch(between) and _JOIN_WORD.search(between)
+        if box[2] > found[0][0] or not (listed or _JOINED.fullmatch(between)):
             break
         found.insert(0, box)
     return ", ".join(text[start:end] for _, start, end in found)
@@ -206,28 +271,46 @@ def _closing(text: str, start: int) -> int:
 
 
 def _line(text: str, start: int) -> str:
-    """The rest of the line at ``start``, or the line after it when that rest is blank."""
-    lines = text[start:].split("\n", 2)
-    return lines[1] if len(lines) > 1 and not lines[0].strip() else lines[0]
+    """The rest of the line at ``start``, or what follows it when that is blank: the next line or displayed formula."""
+    blank = _BLANK.match(text, start)
+    assert blank is not None  # it may be empty
+    if blank.group().count("\n") > 3:
+        return ""
+    for left, right in (("$$", "$$"), (r"\[", r"\]")):
+        if text.startswith(left, blank.end()):
+            end = text.find(right, blank.end() + 2, blank.end() + _LONG)
+            if end >= 0:
+                return text[blank.end() : end + 2].replace("\n", " ")
+    end = text.find("\n", blank.end())
+    return text[blank.end() :] if end < 0 else text[blank.end() : end]
 
 
 def _sentence(line: str) -> str:
-    """Up to the period that ends the sentence: followed by a blank or nothing, and outside braces."""
+    """Up to the period that ends the sentence, followed by a blank or nothing and outside braces, or to its reasons."""
+    because = _BECAUSE.search(line)
+    line = line[: because.start()] if because else line
     depth = 0
     for i, char in enumerate(line):
         if char == "{":
             depth += 1
         elif char == "}":
             depth = max(0, depth - 1)
+        elif char == "。" and depth == 0:
+            return line[:i]
         elif char == "." and depth == 0 and (i + 1 == len(line) or line[i + 1].isspace()):
+            if i + 1 < len(line) and _ABBREVIATION.search(line[max(0, i - 8) : i]):
+                continue
             return line[:i]
     return line
 
 
 _RULES = (
+    ("tag", _tag),
     ("final-answer", _final),
     ("boxed", _boxed),
     ("the-answer", _the_answer),
+    ("field", _field),
     ("hashes", _hashes),
+    ("subject", _subject),
     ("bold", _bold),
 )

@@ -50,7 +50,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Relations joined by ``and`` or ``or``."""
+    """Relations joined by ``and`` or ``or``, or only listed: then all hold, or any when not all can."""
 
     op: str
     parts: tuple[Relation, ...]
@@ -66,11 +66,27 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class Congruence:
+    """``3 \\pmod{7}``: all numbers with the remainder of ``residue``."""
+
+    residue: Node
+    modulus: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Piecewise:
+    """Values with the conditions under which they count; ``None``: in all other cases."""
+
+    parts: tuple[tuple[Answer, Answer | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ratio:
-    """``2:3:4``, or a time of day when ``clock``."""
+    """``2:3:4``, or a time of day when ``clock``; ``half``: a or p, of its day."""
 
     parts: tuple[Node, ...]
     clock: bool = False
+    half: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +105,9 @@ class Words:
     prose: bool = False
 
 
-Answer = Value | Group | Joined | Matrix | Relation | Conditions | Named | Ratio | Choice | Words
+Answer = (
+    Value | Group | Joined | Matrix | Relation | Conditions | Named | Congruence | Piecewise | Ratio | Choice | Words
+)
 
 REALS = Group("(", ")", (Value(tree("neg", (INF,))), Value(INF)))
 EMPTY = Group("{", "}", ())

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from llemma.grade.vocabulary import FUNCTIONS, GREEK, SPACING, TEXT_COMMANDS
+from llemma.grade.vocabulary import FUNCTIONS, GREEK, SPACING, TEXT_COMMANDS, UNITS
 
 MAX_TEXT = 10_000  # characters of one answer; the longest reference of MATH has 159
-MAXTEXT_COMMANDS = 100
+MAX_TEXT_COMMANDS = 100  # of one answer: each is cut into tokens by itself
 MAX_DIGITS = 4_000  # of one number; Python itself refuses to convert more than 4,300
 
 
@@ -45,12 +45,12 @@ _SIGNS = {
     "≠": r"\ne ", "≈": r"\approx ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∖": r"\setminus ", "∅": r"\emptyset ",
     "±": r"\pm ", "∓": r"\mp ", "°": r"^\circ ", "º": r"^\circ ", "√": r"\sqrt ", "∛": r"\sqrt[3]", "′": "'", "’": "'",
     "“": '"', "”": '"', "…": r"\ldots ", "⋯": r"\ldots ", "ℝ": r"\mathbb{R}", "⟨": r"\langle ", "⟩": r"\rangle ",
-    "→": r"\to ", "⇒": r"\Rightarrow ", "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}",
+    "≡": r"\equiv ", "→": r"\to ", "⇒": r"\Rightarrow ", "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}",
     "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅕": r"\frac{1}{5}", "⅛": r"\frac{1}{8}", "＝": "=", "，": ", ",
     "、": ", ", "；": ";", "：": ":", "（": "(", "）": ")", "％": "%", "∗": "*", "∧": "^",
     "⌊": r"\lfloor ", "⌋": r"\rfloor ",
     "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2003": " ", "\u2002": " ", "\u200b": "", "\u200c": "", "\u200d": "",
-    "\ufeff": "", "\u2061": "", "\u2062": "", "€": r"\$", "£": r"\$", "¥": r"\$", "ﬁ": "fi",
+    "\ufeff": "", "\u2061": "", "\u2062": "", "€": r"\$", "£": r"\$", "¥": r"\$", "₹": r"\$", "ﬁ": "fi",
     **{chr(0xFF10 + d): str(d) for d in range(10)},
 }  # fmt: skip
 _UNIFY = str.maketrans({**_SIGNS, **_GREEK})
@@ -68,10 +68,19 @@ _KNOWN_DOUBLED = re.compile(
     r"\\\\(?=(?:[dtc]?frac|sqrt|text|mathrm|mathbf|pi|theta|alpha|beta|lambda|cdot|times|left|right|infty|cup|boxed|sin|"
     r"cos|tan|log|ln|leq?|geq?|neq?|pm|circ|binom|quad|mbox|in|begin|end)(?![a-z]))"
 )
-_WORD_GROUP = re.compile(r"(\\[A-Za-z]+\*?\s*|[\^_\\}\]]\s*)?\{\s*([A-Za-z][A-Za-z .,'-]+)\}|(?<=\d)\{\s*([A-Za-z])\}")
+_WORD_GROUP = re.compile(r"(\\[A-Za-z]+\*?\s*|[\^_\\}\]]\s*)?\{\s*([A-Za-z][A-Za-z .,'-]+)\}")
+_UNIT_BEHIND = re.compile(r"\s{0,3}[A-Za-z][A-Za-z/ .]{0,30}(?:\^?\{?-?[234]\}?)?\s{0,3}")
+_GLUED_COLON = re.compile(r"(?<=\d)\s?\{:\}")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _MODULE = re.compile(r"\b(?:np|numpy|math|sympy|sp|cmath)\.(?=[a-z])")
 _GLUED = re.compile(r"(?<=\d)(or|and)(?=[A-Za-z(\\\d])")
+_IN_BASE = re.compile(r"(?<!\d)(\d{1,200})\s{0,2}\(?(?:\\text\s?\{)?\s{0,2}(?:in )?base[\s}-]{0,3}(\w{1,9})\s?[)}]?")
+_CHOSEN = re.compile(r"(?:\{\})?[\^_]\{?(\d+|[a-z])\}?\s*C\s*_\{?(\d+|[a-z])\}?")
+_ORDINAL = re.compile(r"(?<=\d)\s?\^\s?\{?(?:\\(?:text|mathrm|textrm)\s?\{)?\s?(?:st|nd|rd|th)\}{0,2}(?![a-z])")
+_PLUS_MINUS = re.compile(r"\+/-")
+_MINUS = re.compile(r"^(?:minus|negative)\s+(?=[\d\\.$])", re.IGNORECASE)
+_MONEY = re.compile(r"^(?:USD|US\\?\$|Rs\.?|EUR|GBP)\s*(?=\d)")
+_TO = re.compile(r"^(?:\\text\s?\{)?\s*(\d+)\s*(?:\\text\s*\{\s*to\s*\}|to)\s*(\d+)\s*\}?$")
 _SPACE_THOUSANDS = re.compile(r"-?\d{1,3}(?: \d{3})+(?:\.\d+)?", re.ASCII)
 
 
@@ -92,15 +101,28 @@ def normalise(text: str) -> str:
         if "\\\\" in text:
             text = _undouble(text)
     if "{" in text:
-        text = _WORD_GROUP.sub(lambda m: m[0] if m[1] else "\\text{" + (m[2] or m[3]) + "}", text)
+        text = _GLUED_COLON.sub(":", text)
+        text = _WORD_GROUP.sub(lambda m: m[0] if m[1] or not _wordy(m[2]) else f"\\text{{{m[2]}}}", text)
     if "$" in text:
         text = _without_dollars(text)
     if "." in text:
         text = _MODULE.sub("", text)
     text = _GLUED.sub(r" \1 ", text.strip())
+    if "base" in text:
+        text = _IN_BASE.sub(r"\1_{\2}", text)
+    if "C" in text:
+        text = _CHOSEN.sub(r"\\binom{\1}{\2}", text)
+    text = _ORDINAL.sub("", _PLUS_MINUS.sub(r"\\pm ", text))
+    text = _MONEY.sub(r"\\$", _MINUS.sub("-", text))
+    text = _TO.sub(r"\1:\2", text)
     if _SPACE_THOUSANDS.fullmatch(text):
         text = text.replace(" ", "")
     return text
+
+
+def _wordy(group: str) -> bool:
+    """Whether a group of letters holds a word: no product of variables."""
+    return any(len(w) > 3 or w in UNITS or (len(w) == 3 and re.search("[aeiou]", w)) for w in group.split())
 
 
 def _undouble(text: str) -> str:
@@ -116,6 +138,9 @@ def _without_dollars(text: str) -> str:
     """Delimiters become blanks; a sign that has no partner and stands before a digit is a currency."""
     marks = [m.start() for m in _DOLLAR.finditer(text)]
     if len(marks) % 2 == 0:
+        behind = _UNIT_BEHIND.fullmatch(text, marks[-1] + 1) if marks else None
+        if behind:  # $5$ m: what is no formula is text
+            text = f"{text[: behind.start()]}\\text{{ {behind.group().strip()}}}"
         return _DOLLAR.sub(" ", text)
     pieces = []
     at = 0
@@ -142,7 +167,7 @@ _SYMBOLS = {
     r"\lceil": "lceil", r"\rceil": "rceil", "|": "bar", r"\|": "bar", r"\vert": "bar", r"\lvert": "bar",
     r"\rvert": "bar", r"\Vert": "bar", r"\lVert": "bar", r"\rVert": "bar", "+": "+", "-": "-", "*": "*", r"\cdot": "*",
     r"\times": "*", r"\ast": "*", r"\div": "/", "/": "/", "^": "^", "**": "^", "_": "_", "!": "!", "'": "prime",
-    r"\prime": "prime", r"\pm": "pm", r"\mp": "mp", ",": "sep", ";": "sep", ":": "colon", "%": "pct", r"\%": "pct",
+    r"\prime": "prime", r"\pm": "pm", r"\mp": "pm", ",": "sep", ";": "sep", ":": "colon", "%": "pct", r"\%": "pct",
     r"\circ": "circ", r"\degree": "degree", r"\$": "money", r"\pi": "pi", r"\infty": "inf", r"\cup": "cup",
     r"\bigcup": "cup", r"\cap": "cap", r"\setminus": "setminus", r"\backslash": "setminus", r"\in": "in",
     r"\emptyset": "empty", r"\varnothing": "empty", r"\ldots": "dots", r"\dots": "dots", r"\cdots": "dots",
@@ -154,14 +179,15 @@ _SYMBOLS = {
     r"\widehat": "accent", r"\dot": "accent", r"\ddot": "accent", r"\tilde": "accent", r"\overrightarrow": "accent",
     r"\overarc": "accent", r"\widetilde": "accent", r"\mathcal": "accent", r"\mathbb": "accent", r"\mathfrak": "accent",
     r"\angle": "prefix", r"\triangle": "prefix", r"\measuredangle": "prefix", r"\boxed": "accent0",
-    r"\land": "join", r"\wedge": "join", r"\lor": "join", r"\vee": "join", r"\colon": "colon", r"\%%": "pct",
+    r"\land": "join", r"\wedge": "join", r"\lor": "join", r"\vee": "join", r"\colon": "colon",
     r"\phantom": "drop", r"\hspace": "drop", r"\vspace": "drop", r"\label": "drop", r"\tag": "drop", r"\color": "drop",
+    r"\textcolor": "drop",
 }  # fmt: skip
 _LEX = re.compile(
     r"""
     (?P<space>(?:\s|~)+)
   | (?P<number>\d{1,3}(?:(?:,\s?\\!\s?|\{,\}|\\,)\d{3})+(?!\d)(?:\.\d+)?
-      | \d+\.(?=\s*[-+*/^)\]}]|\\(?:overline|bar)\b)
+      | \d+\.(?=\s*[-+*/^)\]}]|\\(?:overline|bar|dot)\b)
       | (?:\d+\.\d+|\d+|\.\d+)(?:[eE][+-]?\d+(?![A-Za-z0-9]))?)
   | (?P<command>\\(?:[A-Za-z]+|.))
   | (?P<word>[A-Za-z]+(?:(?<=[A-Za-z]{2})[-'](?=[A-Za-z]{2})[A-Za-z]+)*)
@@ -171,17 +197,15 @@ _LEX = re.compile(
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
-_THOUSANDS = re.compile(r"\d{1,3}(?:,\s?\d{3})+(?!\d)(?:\.\d+)?", re.ASCII)
 _THOUSANDS_TIGHT = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?![\d])(?!,\d)(?:\.\d+)?", re.ASCII)
 _JOINS = {"and": "join", "or": "join"}
 _TIMES_TEN = re.compile(r"\s*[xX]\s*10\s*(?:\^|\*\*)")
-_CLOSERS = frozenset((")", "]", "}", r"\}"))
 
 
 def tokens(text: str) -> list[Token]:
     """The tokens of a normalised text. Raises Refused for what no answer contains."""
-    if sum(text.count(command + "{") for command in (r"\text", r"\mathrm", r"\mathbf")) > MAXTEXT_COMMANDS:
-        raise Refused(f"more than {MAXTEXT_COMMANDS} pieces of text")
+    if sum(text.count(command + "{") for command in (r"\text", r"\mathrm", r"\mathbf")) > MAX_TEXT_COMMANDS:
+        raise Refused(f"more than {MAX_TEXT_COMMANDS} pieces of text")
     return list(_cut(text, text_mode=False))
 
 
@@ -256,6 +280,8 @@ def _command(piece: str, spaced: bool) -> Token:
 
 
 def _word(piece: str, spaced: bool, text_mode: bool) -> Token:
+    if piece == "mod":
+        return Token("mod", piece, spaced, text_mode)
     if piece.lower() in _JOINS:
         return Token("join", piece.lower(), spaced, text_mode)
     if piece in FUNCTIONS and not (text_mode and piece in ("max", "min", "sign", "floor", "arg")) and len(piece) > 1:

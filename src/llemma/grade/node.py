@@ -47,7 +47,7 @@ def with_sign(node: Node, sign: int) -> Node:
     return tree(node.op, tuple(with_sign(arg, sign) for arg in node.args), node.value, node.name)
 
 
-ONE = number(1)
+ZERO, ONE = number(0), number(1)
 PI, EULER, IMAGINARY, INF = (Node("const", name=name) for name in ("pi", "e", "i", "inf"))
 
 
@@ -61,6 +61,16 @@ def variables(node: Node) -> frozenset[str]:
     if node.op in ("sum", "prod"):
         found.discard(node.name)
     return frozenset(found)
+
+
+def with_products(node: Node, names: frozenset[str]) -> Node:
+    """The expression with ``h(x)`` read as a product where h is one of the names."""
+    if not node.args:
+        return node
+    args = tuple(with_products(arg, names) for arg in node.args)
+    if node.op == "call" and node.name in names and len(args) == 1:
+        return tree("mul", (Node("sym", name=node.name), args[0]))
+    return tree(node.op, args, node.value, node.name)
 
 
 def substitute(node: Node, name: str, value: Node) -> Node:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cmp_to_key
+from functools import cmp_to_key, reduce
 
 from llemma.grade.kinds import Answer, Conditions, Group, Joined, Named, Relation, Value
-from llemma.grade.node import INF, Node, tree, variables
+from llemma.grade.node import INF, ZERO, Node, tree, variables
 from llemma.grade.value import real_order, solve_linear
 
 MAX_PIECES = 200
@@ -69,10 +69,8 @@ def _pieces(answer: Answer) -> list[Interval]:
         if variable(answer) is None:
             raise _NoForm
         parts = [_relation(part) for part in answer.parts]
-        found = parts[0]
-        for part in parts[1:]:
-            found = _union(found, part) if answer.op == "or" else _intersection(found, part)
-        return found
+        found = reduce(_union if answer.op == "or" else _intersection, parts)
+        return found or (reduce(_union, parts) if answer.op == "list" else found)  # x < 1, x > 3
     raise _NoForm
 
 
@@ -118,6 +116,8 @@ def _solved(op: str, left: Node, right: Node) -> list[Interval]:
     for unknown, bound, direction in ((left, right, op), (right, left, _FLIP.get(op, ""))):
         if unknown.op in ("sym", "call") and variables(unknown) and not variables(bound):
             return _half_line(direction, bound)
+        if unknown.op == "fn" and unknown.name == "abs" and variables(unknown) and not variables(bound):
+            return _distance(direction, unknown.args[0], bound)
     names = variables(left) | variables(right)
     if len(names) != 1 or op not in _FLIP:
         raise _NoForm
@@ -126,6 +126,15 @@ def _solved(op: str, left: Node, right: Node) -> list[Interval]:
         raise _NoForm
     root, slope = solved
     return _half_line(op if slope > 0 else _FLIP[op], root)
+
+
+def _distance(op: str, inner: Node, bound: Node) -> list[Interval]:
+    """The solutions of ``|inner| op bound``."""
+    within = op in ("<", "<=", "=")
+    sides = _solved(op, inner, bound), _solved(_FLIP.get(op, ""), inner, tree("neg", (bound,)))
+    if op == "=" and _order(bound, ZERO) >= 0:
+        return _union(*sides)
+    return _intersection(*sides) if within or op == "!=" else _union(*sides)
 
 
 def _half_line(op: str, bound: Node) -> list[Interval]:

@@ -11,8 +11,7 @@ leaves the range is ``TooLarge``, never a long computation. So it is safe in any
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
@@ -26,42 +25,29 @@ from llemma.grade.balls import (
     evaluate,
     is_real,
     multi,
-    unit,
 )
-from llemma.grade.exact import TooLarge, Undefined, exact
-from llemma.grade.node import INF, Node, number, shown, structure, substitute, tree, variables
+from llemma.grade.exact import Undefined, exact
+from llemma.grade.limits import TooLarge
+from llemma.grade.node import INF, ZERO, Node, has, number, shown, structure, substitute, tree, variables, with_products
+from llemma.grade.points import Point, breaks, discrete, elsewhere, main
 
 PRECISIONS = (200, 1_100)  # bits: the first look and the second
 _RETRIES = 3  # fourfold precision each time, when cancellation ate the digits
-
-Point = Mapping[str, Fraction]
-
-
-def _discrete(node: Node) -> bool:
-    """Whether it only makes sense at natural numbers: factorials, binomials, series with a variable bound."""
-    return node.op in ("fact", "binom", "sum", "prod", "mod") or any(_discrete(arg) for arg in node.args)
-
-
-def points(names: frozenset[str], *, discrete: bool = False) -> list[Point]:
-    """Where expressions in these variables are compared: two positive points, then a negative one."""
-    if not names:
-        return [{}]
-    if discrete:
-        return [{name: Fraction(zlib.crc32(name.encode()) % 7 + 4 + k) for name in names} for k in (0, 3, 5)]
-    return [
-        {name: unit(name) + Fraction(1, 7) for name in names},
-        {name: 3 * unit(name + "'") + Fraction(1, 11) for name in names},
-        {name: -unit(name + '"') - Fraction(2, 13) for name in names},
-    ]
-
 
 # --- equality -----------------------------------------------------------------------------------------------------
 
 
 def equal(a: Node, b: Node) -> bool | None:
     """Whether two expressions have the same value; ``None``: not decided within the limits. Symmetric, never raises."""
-    if a == b:
-        return True
+    found = a == b or _equal(a, b)
+    if found is False and (has(a, "call") or has(b, "call")):  # ½h(a+b) where h is a height
+        products = with_products(a, variables(b)), with_products(b, variables(a))
+        if products != (a, b):
+            return _equal(*products)
+    return found
+
+
+def _equal(a: Node, b: Node) -> bool | None:
     try:
         first, second = exact(a), exact(b)
     except Undefined:
@@ -71,18 +57,33 @@ def equal(a: Node, b: Node) -> bool | None:
     if first is not None and second is not None:
         return first == second
     names = variables(a) | variables(b)
-    discrete = _discrete(a) or _discrete(b)
+    whole = discrete(a) or discrete(b)
     undecided = False
-    for place, point in enumerate(points(names, discrete=discrete)):
+    for place, point in enumerate(main(names, whole=whole)):
         same = _equal_at(a, b, point, deep=place == 0)
-        if place == 2 and not discrete:  # roots and logarithms of negative numbers are conventions
-            if same is False and _both_real(a, b, point):
-                return False
-        elif same is False:
+        if same is False:
             return False
-        else:
-            undecided |= same is None
+        undecided |= same is None
+    if any(_apart(a, b, point) for point in elsewhere(names, a, b, whole=whole)):
+        return False
     return None if undecided else True
+
+
+def _apart(a: Node, b: Node, point: Point) -> bool:
+    """Whether both have a value there without complex numbers on the way, and not the same one.
+
+    Roots and logarithms of negative numbers are conventions, so nothing is concluded from them.
+    """
+    for arithmetic in (DOUBLE, multi(PRECISIONS[0])):
+        try:
+            gap = _gap(evaluate(a, arithmetic, point, real=True), evaluate(b, arithmetic, point, real=True), arithmetic)
+        except Undefined:
+            return False
+        except TooLarge:
+            continue
+        if gap is not None:
+            return not gap
+    return False
 
 
 def _both_undefined(a: Node, b: Node) -> bool | None:
@@ -125,6 +126,10 @@ def _compare(a: Node, b: Node, arithmetic: Arithmetic, point: Point) -> bool | N
         second = evaluate(b, arithmetic, point)
     except (Undefined, TooLarge):
         return _one_undefined(a, b, arithmetic, point)
+    return _gap(first, second, arithmetic)
+
+
+def _gap(first: Ball, second: Ball, arithmetic: Arithmetic) -> bool | None:
     gap, error = abs(first.mid - second.mid), first.rad + second.rad
     if gap > 4 * error:
         return False
@@ -152,13 +157,6 @@ def _one_undefined(a: Node, b: Node, arithmetic: Arithmetic, point: Point) -> bo
     return False if sorted(states) == ["undefined", "value"] and infinite == {True, False} else None
 
 
-def _both_real(a: Node, b: Node, point: Point) -> bool | None:
-    try:
-        return all(is_real(evaluate(node, multi(PRECISIONS[0]), point).mid) for node in (a, b))
-    except (Undefined, TooLarge):
-        return None
-
-
 def _bits(node: Node) -> int:
     """Bits of the exact numbers in an expression: so much precision tells 2^{1/2^1000} from 1."""
     try:
@@ -172,7 +170,16 @@ def _bits(node: Node) -> int:
 
 def zero(node: Node) -> bool | None:
     """Whether an expression vanishes identically."""
-    return equal(node, number(0))
+    return equal(node, ZERO)
+
+
+def near(a: Node, b: Node) -> bool:
+    """Whether constants are within a hundredth of each other, as a number and its rounding are, or cannot be told."""
+    try:
+        first, second = (evaluate(node, DOUBLE, {}) for node in (a, b))
+    except (Undefined, TooLarge, KeyError):
+        return True
+    return bool(abs(first.mid - second.mid) <= 0.01 * max(abs(first.mid), abs(second.mid)))
 
 
 def proportional(f: Node, g: Node) -> tuple[bool | None, int]:
@@ -181,24 +188,28 @@ def proportional(f: Node, g: Node) -> tuple[bool | None, int]:
     So are the two sides of equivalent equations, once everything is on one side.
     """
     names = variables(f) | variables(g)
-    where = points(names, discrete=_discrete(f) or _discrete(g))
-    where = [*where, *({name: value * 2 + Fraction(1, 3) for name, value in point.items()} for point in where[:2])]
+    whole = discrete(f) or discrete(g)
+    where = main(names, whole=whole)
+    where += [{name: value * 2 + Fraction(1, 3) for name, value in point.items()} for point in where if not whole]
+    sign = 0
     for arithmetic in (DOUBLE, multi(PRECISIONS[0])):
         try:
-            ratios = []
-            walk = Evaluation(arithmetic)
-            for point in where:
-                ratios.append(walk.over(walk.ball(f, point), walk.ball(g, point)))
-                if abs(ratios[-1].mid) <= ratios[-1].rad:
-                    return False, 0
+            ratios = [_ratio(f, g, arithmetic, point) for point in where]
         except (Undefined, TooLarge):
             return None, 0
+        for point in elsewhere(names, f, g, whole=whole):
+            with suppress(Undefined, TooLarge):
+                ratios.append(_ratio(f, g, arithmetic, point, real=True))
         first = ratios[0]
-        if any(abs(r.mid - first.mid) > 4 * (r.rad + first.rad) for r in ratios[1:]):
+        if any(abs(r.mid - first.mid) > 4 * (r.rad + first.rad) or abs(r.mid) <= r.rad for r in ratios):
             return False, 0
-    if not is_real(first.mid):
-        return True, 0
-    return True, 1 if first.mid > 0 else -1
+        sign = 0 if not is_real(first.mid) else 1 if first.mid > 0 else -1
+    return True, sign
+
+
+def _ratio(f: Node, g: Node, arithmetic: Arithmetic, point: Point, *, real: bool = False) -> Ball:
+    walk = Evaluation(arithmetic, real=real)
+    return walk.over(walk.ball(f, point), walk.ball(g, point))
 
 
 # --- order and names ------------------------------------------------------------------------------------------------
@@ -240,16 +251,20 @@ def fingerprint(node: Node) -> str:
         value = exact(node)
         if value is not None:
             return shown(value)
-        names = variables(node)
-        where = points(names, discrete=_discrete(node))
-        digits = [_digits(node, point) for point in where[:2]]
+        names, whole = variables(node), discrete(node)
+        digits = [_digits(node, point) for point in main(names, whole=whole)]
         if not names:
             return _as_fraction(digits[0]) or "≈" + digits[0]
-        if len(where) > 2 and _both_real(node, node, where[2]):  # |x| is not x
-            digits.append(_digits(node, where[2]))
-        return "≈" + "|".join(digits)
     except (Undefined, TooLarge):
         return "form:" + structure(node)
+    if breaks(node):  # the points depend on the form then, and so does the name
+        return "form:" + structure(node)
+    for point in elsewhere(names, node, whole=whole):  # x is not √x²
+        try:
+            digits.append(_digits(node, point, real=True))
+        except (Undefined, TooLarge):
+            digits.append("?")
+    return ("∈ℕ" if whole else "") + "≈" + "|".join(digits)
 
 
 def _as_fraction(digits: str) -> str:
@@ -261,10 +276,10 @@ def _as_fraction(digits: str) -> str:
     return str(near) if abs(near - value) * 10**26 < 1 else ""
 
 
-def _digits(node: Node, point: Point) -> str:
+def _digits(node: Node, point: Point, *, real: bool = False) -> str:
     for precision in (160, 640, 2560):
         arithmetic = multi(precision)
-        ball = evaluate(node, arithmetic, point)
+        ball = evaluate(node, arithmetic, point, real=real)
         small = arithmetic.number(Fraction(1, 10**34))
         if ball.rad <= small * abs(ball.mid) or ball.rad <= small * small:
             return "".join(_rounded(part, ball, arithmetic) for part in (ball.mid.real, ball.mid.imag))
@@ -290,7 +305,7 @@ def solve_linear(f: Node, name: str) -> tuple[Node, int] | None:
     half = substitute(f, name, number(Fraction(-5, 7)))
     if not equal(half, tree("add", (at[0], tree("mul", (number(Fraction(-5, 7)), slope))))):
         return None
-    sign = real_order(slope, number(0))
+    sign = real_order(slope, ZERO)
     if not sign:
         return None
     return tree("neg", (tree("div", (at[0], slope)),)), sign
