@@ -249,7 +249,7 @@ x<3, y>2 | y>2 \text{ and } x<3
 x \equiv 3 \pmod{7} | 3 \pmod 7
 x≡3 (mod 7) | x \equiv 10 \pmod{7}
 x = \frac{\pi}{4}+k\pi, k\in\mathbb{Z} | x = k\pi+\frac{\pi}{4}
-\begin{cases} x & \text{if } x>0 \\ -x & \text{if } x\le 0\end{cases} | \begin{cases} -x, & x \le 0 \\ x, & x>0\end{cases}
+\begin{cases}x & \text{if } x>0\\-x & \text{if } x\le 0\end{cases} | \begin{cases}-x, & x \le 0\\x, & x>0\end{cases}
 \begin{cases} x=1, \\ y=2. \end{cases} | x=1, y=2
 2+3=5 | 5
 \frac{10}{4} = \frac{5}{2} | 2.5
@@ -544,7 +544,8 @@ PIECES = st.lists(
             "&", r"\\", r"\end{pmatrix}", "!", "|", ":", r"\pm", r"\%", r"^\circ", " cm", "0.5", "10",
             r"\sum_{k=1}^{3}",
             r"\pmod{7}", r"\equiv ", "mod ", r"\begin{cases}", r"\end{cases}", r"\begin{vmatrix}", r"\end{vmatrix}",
-            r"\mathbb{R}", " U ", " p.m.", "(B) ", "two ", " base 2", r"\over ", "I*", "|x|", r"\mid ", r"\to ", "f(", "...",
+            r"\mathbb{R}", " U ", " p.m.", "(B) ", "two ", " base 2", r"\over ", "I*", "|x|", r"\mid ", r"\to ",
+            "f(", "...",
             "k", "e", "i", r"\log_2 ", r"\binom", " or ", r"\ne ", r"\left", r"\right", r"\overline", "'", "$",
         ]
     ),
