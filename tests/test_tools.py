@@ -143,7 +143,7 @@ def test_a_lost_sandbox_loses_the_sample_and_no_other() -> None:
             return completion
 
     program = Program(extract=lambda text: text, wanted="solution", rules=GSM8K_PYTHON)
-    runner = Gone(program=program, paper=False, sandbox="auto")
+    runner = Gone(program=program)
     made = [(n, Completion(text=t, finish="stop")) for n, t in enumerate(["a", "boom", "c"])]
     lost = Caught(kind="BackendError", message="cut")
     found = dict(runner.follow(iter([*made, (3, lost)])))
