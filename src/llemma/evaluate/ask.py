@@ -68,7 +68,7 @@ def ask(config: SolveConfig, backend: Backend | None = None) -> Solved:
     ]
     notebooks = config.tools == "python"
     if notebooks:
-        check_sandbox(config.sandbox)
+        check_sandbox(config.sandbox, notebooks)
     completer = Notebooks(engine=engine, sandbox=config.sandbox) if notebooks else engine
     made = boundary(lambda: completer.complete(requests, how))
     if isinstance(made, Caught):

@@ -139,21 +139,30 @@ def _examples(task: Task) -> Check:
 
 
 def _programs(task: Task, program: Program) -> Check:
-    """The examples' programs, run: each must give a value, and the right one where the answer is stated."""
+    """The examples' programs, run. Those with a stated answer must give it; of the others it is told which give none.
+
+    The third example of the paper's MATH+Python prompt uses a name it never defines.
+    """
     made = [Completion(text=cut(shot.completion, task), finish="stop") for shot in task.shots]
-    wrong, known = [], 0
+    judge = graders(task, "strict").front.grade
+    wrong, silent, known = [], [], 0
     for number, (shot, done) in enumerate(zip(task.shots, Programs(program=program).finish(made), strict=True), 1):
         if isinstance(done, Caught):
             return Check(name="examples", ok=None, detail=f"{len(made)} programs, not run: {done.message}")
         problem = Problem(id=f"example {number}", prompt=shot.question, answer=shot.answer or "0")
-        grade = graders(task, "strict").front.grade(problem, done.text)
+        grade = judge(problem, done.text)
+        said = f"{number} ({grade.verdict}: {grade.reason})"
         known += shot.answer is not None
-        if grade.answer is None or (shot.answer is not None and grade.verdict != "correct"):
-            wrong.append(f"{number} ({grade.verdict}: {grade.reason})")
-    detail = f"{len(made)} programs run, {len(made) - len(wrong)} are right"
-    if known < len(made):
-        detail = f"{len(made)} programs run, {len(made) - len(wrong)} give a value; {known} have a stated answer"
-    return Check(name="examples", ok=not wrong, detail=detail + _after(wrong))
+        if shot.answer is not None and grade.verdict != "correct":
+            wrong.append(said)
+        elif grade.answer is None:
+            silent.append(said)
+    if known:
+        return Check(
+            name="examples", ok=not wrong, detail=f"{known - len(wrong)} of {known} programs are right{_after(wrong)}"
+        )
+    detail = f"{len(made) - len(silent)} of {len(made)} programs give a value, no answers are stated"
+    return Check(name="examples", ok=None, detail=detail + _after(silent))
 
 
 def _votes(task: Task) -> Check:

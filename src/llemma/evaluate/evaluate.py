@@ -107,7 +107,7 @@ def _prepare(config: EvalConfig, backend: Backend | None) -> _Prepared:
     makers = [RowMaker(task=task, graders=judge, engine=label) for task, judge in zip(tasks, judges, strict=True)]
     runs = config.tools == "python" or (config.tools == "auto" and any(task.program for task in tasks))
     if runs and not isinstance(engine, Recording):  # a recording may need none, and is judged without a sandbox then
-        check_sandbox(config.sandbox)
+        check_sandbox(config.sandbox, config.tools == "python")
     sandbox = None if config.tools == "none" else config.sandbox
     programs = [Programs(program=task.program, sandbox=sandbox) if task.program else None for task in tasks]
     return _Prepared(config=config, engine=engine, plans=plans, makers=makers, programs=programs)

@@ -19,7 +19,7 @@ from llemma.evaluate.solve import PAPER_SECONDS, Notebook, rerun, run_as_main, r
 from llemma.grade.extract import extract
 from llemma.records import Completion, Execution, Program, Sampling, Step
 from llemma.run import cores
-from llemma.sandbox import Limits, run
+from llemma.sandbox import Limits, Session, run
 from llemma.tasks._programs import NO_PROGRAM, NOT_RUN, OUTPUT, PAPER_OUTPUT, with_output
 
 T = TypeVar("T")
@@ -133,6 +133,11 @@ def told(done: Execution) -> str:
 
 
 @functools.cache
-def check_sandbox(sandbox: str) -> None:
-    """Run one harmless program. Raises SandboxError with cause and remedy when none can be run here."""
+def check_sandbox(sandbox: str, notebooks: bool = False) -> None:
+    """Run one harmless program. Raises SandboxError with cause and remedy when none can be run here.
+
+    ConfigError for an unknown sandbox, and for one that cannot keep the names of a notebook from block to block.
+    """
+    if notebooks:
+        Session(LIMITS, sandbox=sandbox).close()
     run("1 + 1", LIMITS, sandbox=sandbox)
