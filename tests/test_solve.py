@@ -14,20 +14,14 @@ import pytest
 from llemma import Completion, Request, Sampling, grade
 from llemma.backends import Backend
 from llemma.evaluate import solve as module
-from llemma.evaluate.solve import (
-    Notebook,
-    OneProgram,
-    paper_part,
-    run_as_main,
-    run_as_paper,
-    shorten,
-    shown,
-    solve,
-    strict_part,
-)
-from llemma.grade.paper import GSM8K_PYTHON, MATH_PYTHON, grade_paper, gsm8k_program, math_program
-from llemma.records import Execution
+from llemma.evaluate.solve import Notebook, run_as_main, run_as_paper, shorten, shown, solve
+from llemma.evaluate.tools import Programs
+from llemma.grade.paper import GSM8K_PYTHON, MATH_PYTHON
+from llemma.records import Execution, Problem, Program
 from llemma.sandbox import Limits, tiers
+from llemma.tasks import gsm8k_python, math_python
+from llemma.tasks._programs import PAPER_OUTPUT, output_of, strict_value
+from llemma.tasks._scoring import program_scorers
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux"),
@@ -185,47 +179,38 @@ def first_block(text: str) -> str | None:
     return body if fence else None
 
 
-def ask(model: Backend, prompts: Sequence[str], how: OneProgram | Notebook, sandbox: str = "auto"):
+def ask(model: Backend, prompts: Sequence[str], how: Notebook, sandbox: str = "auto"):
     return solve(model, [Request(prompt=p, seed=5) for p in prompts], Sampling(), how, sandbox=sandbox)
 
 
+def run_program(text: str, extract, rules, wanted: str = "answer") -> Completion:
+    return Programs(program=Program(extract=extract, wanted=wanted, rules=rules)).run(
+        Completion(text=text, finish="eos", tokens=3)
+    )
+
+
+def values(done: Completion) -> tuple[str, ...]:
+    """What the strict grader and the paper's scorer read."""
+    found = (output_of(done.text), output_of(done.text, PAPER_OUTPUT))
+    return tuple("" if output is None else output.text for output in found)
+
+
 def test_a_completion_with_a_program_becomes_its_answer():
-    model = Script({"a": ["answer = 6 * 7\n```"], "b": ["no program"], "c": ["answer = 1 / 0\n```"]})
-    one, two, three = ask(model, ["a", "b", "c"], OneProgram(extract=first_block, limits=LIMITS))
-    assert one.text == "The answer is $42$." and [step.kind for step in one.steps] == ["text", "python"]
-    assert one.steps[1].text == "answer = 6 * 7\n" and one.tokens == 3 and one.finish == "eos"
-    assert two.text == "" and len(two.steps) == 1
-    assert three.text == "" and "ZeroDivisionError" in (three.steps[1].result or "")
-    assert len(model.calls) == 1  # all of them in one call
+    one = run_program("answer = 6 * 7\n```", first_block, MATH)
+    assert values(one) == ("42", "42") and (one.tokens, one.finish) == (3, "eos")
+    assert [step.kind for step in one.steps] == ["text", "python", "python"]
+    assert one.steps[1].text == "answer = 6 * 7\n" and one.steps[1].tier == tiers.best().name
+    two = run_program("no program", first_block, MATH)
+    assert values(two) == ("", "") and output_of(two.text).status == "no-program" and len(two.steps) == 1
+    three = run_program("answer = 1 / 0\n```", first_block, MATH)
+    assert output_of(three.text).status == three.steps[1].status == "error"
+    assert "ZeroDivisionError" in (three.steps[1].result or "")
 
 
 def test_paper_rules_hand_the_grader_what_the_scorer_read():
-    model = Script({"a": ["answer = sympy.Rational(1, 2)\n```"], "b": ["answer = q\n```"]})
-    one, two = ask(model, ["a", "b"], OneProgram(extract=first_block, rules=MATH, limits=LIMITS))
-    assert (paper_part(one.text), paper_part(two.text)) == ("Rational(1, 2)", "None")
-    assert strict_part(one.text) == ""  # as Python runs it, sympy was not imported
-    pal = Script({"a": ["def solution():\n    return 5 / 2"]})
-    (three,) = ask(pal, ["a"], OneProgram(extract=str.strip, wanted="solution", rules=GSM, limits=LIMITS))
-    assert (paper_part(three.text), strict_part(three.text)) == ("2.5", "The answer is $2.5$.")
-
-
-def test_a_recorded_program_is_run_again():
-    how = OneProgram(extract=first_block, rules=MATH, limits=LIMITS)
-    (made,) = ask(Script({"a": ["answer = 6 * 7\n```"]}), ["a"], how)
-
-    @dataclass
-    class Recorded:
-        text: str = made.text
-        steps: tuple = made.steps
-        finish: str = "eos"
-        tokens: int = 3
-
-    class Recording(Script):
-        def complete(self, requests, sampling):
-            return [Recorded() for _ in requests]
-
-    (again,) = ask(Recording({}), ["a"], how)
-    assert (again.text, again.steps) == (made.text, made.steps)
+    assert values(run_program("answer = sympy.Rational(1, 2)\n```", first_block, MATH)) == ("", "Rational(1, 2)")
+    assert values(run_program("answer = q\n```", first_block, MATH)) == ("", "None")
+    assert values(run_program("def solution():\n    return 5 / 2", str.strip, GSM, "solution")) == ("2.5", "2.5")
 
 
 SYMPY = """# Solve it
@@ -252,10 +237,10 @@ from sympy import symbols, Rational, sqrt
     ],
 )
 def test_math_with_python_from_completion_to_verdict(answer, reference, paper, strict):
-    model = Script({"Problem": [SYMPY.format(answer=answer)]})
-    (got,) = ask(model, ["Problem"], OneProgram(extract=math_program, rules=MATH, limits=LIMITS))
-    assert grade_paper(paper_part(got.text), reference, "math_python").verdict == paper, got
-    assert grade(strict_part(got.text), reference).verdict == strict, got
+    problem = Problem(id="1", prompt="?", answer=reference)
+    got = run_program(SYMPY.format(answer=answer), math_python.program_in, MATH)
+    assert program_scorers("math_python")["paper"].grade(problem, got.text).verdict == paper, got
+    assert strict_value(problem, got.text).verdict == strict, got
 
 
 @pytest.mark.parametrize(
@@ -269,15 +254,10 @@ def test_math_with_python_from_completion_to_verdict(answer, reference, paper, s
     ],
 )
 def test_gsm8k_with_python_from_completion_to_verdict(body, paper, strict):
-    model = Script({"Q": [f"import math\ndef solution():\n{body}\n"]})
-    (got,) = ask(model, ["Q"], OneProgram(extract=gsm8k_program, wanted="solution", rules=GSM, limits=LIMITS))
-    assert grade_paper(paper_part(got.text), "18", "gsm8k_python").verdict == paper, got
-    assert grade(strict_part(got.text), "18").verdict == strict, got
-
-
-def test_what_is_wanted_is_checked():
-    with pytest.raises(ValueError, match="wanted=result"):
-        OneProgram(extract=first_block, wanted="result")
+    problem = Problem(id="1", prompt="?", answer="18")
+    got = run_program(f"import math\ndef solution():\n{body}\n", gsm8k_python.program_in, GSM, "solution")
+    assert program_scorers("gsm8k_python")["paper"].grade(problem, got.text).verdict == paper, got
+    assert strict_value(problem, got.text).verdict == strict, got
 
 
 # --- notebooks ------------------------------------------------------------------------------------------------
@@ -404,10 +384,9 @@ def test_with_a_real_engine(tmp_path):
     tokenizer.save(tmp_path)
     backend = open_backend(f"hf:{tmp_path}")
     requests = [Request(prompt="Problem:", seed=seed) for seed in range(4)]
-    for how in (OneProgram(extract=math_program, rules=MATH), Notebook()):
-        got = solve(backend, requests, Sampling(temperature=1.0, max_tokens=24), how)
-        assert len(got) == 4 and all(t.tokens > 0 and t.steps[0].kind == "text" for t in got)
-        assert grade(strict_part(got[0].text), "2").verdict in ("unparsable", "wrong")
+    got = solve(backend, requests, Sampling(temperature=1.0, max_tokens=24), Notebook())
+    assert len(got) == 4 and all(t.tokens > 0 and t.steps[0].kind == "text" for t in got)
+    assert grade(got[0].text, "2").verdict in ("unparsable", "wrong")
 
 
 # --- recordings -----------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ from llemma.tasks import (
 from llemma.tasks import math as math_task
 from llemma.tasks._data import open_dataset
 from llemma.tasks._minerva import last_box
-from llemma.tasks._programs import output_of, strict_value, with_output
+from llemma.tasks._programs import Output, output_of, strict_value, with_output
 
 FAMILIES = source.families()
 
@@ -433,7 +433,7 @@ def test_our_math_programs_give_their_answers(shot: Shot) -> None:
 def test_the_last_output_of_a_program_is_its_answer() -> None:
     problem = Problem(id="x", prompt="?", answer="1/2")
     text = with_output(with_output("```python\nprint(3)\n```", "3"), "0.5\n")
-    assert output_of(text) == "0.5" and strict_value(problem, text).verdict == "correct"
+    assert output_of(text) == Output(text="0.5", status="ok") and strict_value(problem, text).verdict == "correct"
     assert strict_value(problem, "The answer is 1/2.").reason == "no program was run"
     assert strict_value(problem, with_output("x", "")).reason == "the program gave no value"
     assert strict_value(problem, with_output("x", "0.6")).verdict == "wrong"

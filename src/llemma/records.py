@@ -127,11 +127,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One turn of a transcript: text the model wrote, or a tool call with its result."""
+    """One turn of a transcript: text the model wrote, or a tool call with its result.
+
+    For a program ``status`` says how it ended and ``tier`` behind which walls it ran.
+    """
 
     kind: Literal["text", "python", "tactic"]
     text: str
     result: str | None = None
+    status: ExecutionStatus | None = None
+    tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,7 +167,7 @@ def _of_rows(row: Row, where: str) -> Entries:
     except (KeyError, TypeError) as error:
         raise DataError(f"not a transcript: {error}", where=where) from error
     completion = Completion(
-        text=written.text,
+        text=written.steps[0].text if len(written.steps) == 1 else written.text,  # before what tools put behind it
         finish=written.finish,
         tokens=written.tokens,
         logprob=row.get("logprob"),

@@ -66,9 +66,10 @@ def ask(config: SolveConfig, backend: Backend | None = None) -> Solved:
         Request(prompt=prompt, seed=request_seed(config.seed, "solve", question, k), question=question, k=k)
         for k in range(config.samples)
     ]
-    if config.tools:
-        check_sandbox(config.sandbox)
-    completer = Notebooks(engine=engine, sandbox=config.sandbox) if config.tools else engine
+    notebooks = config.tools == "python"
+    if notebooks:
+        check_sandbox(config.sandbox, notebooks)
+    completer = Notebooks(engine=engine, sandbox=config.sandbox) if notebooks else engine
     made = boundary(lambda: completer.complete(requests, how))
     if isinstance(made, Caught):
         raise BackendError(made.message, retryable=made.retryable)

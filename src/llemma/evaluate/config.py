@@ -48,7 +48,9 @@ class EvalConfig:
     scorer: Literal["both", "strict", "paper"] = setting(
         "both", "who grades: strict, paper (the paper's scorer, its faults kept), or both, strict in front"
     )
-    tools: Literal["", "python"] = setting("", "python: blocks of Python in a text are run, their output put in")
+    tools: Literal["auto", "python", "none"] = setting(
+        "auto", "auto: programs that are answers are run; python: also blocks of Python in other texts; none: nothing"
+    )
     sandbox: str = setting("auto", "where programs run: auto, T1, T2, bubblewrap, docker:IMAGE, …; see llemma doctor")
     overlap: Path | None = setting(None, "file of `llemma overlap`: scores also for clean and dirty problems")
     seed: int = setting(0, "seed of the samples and of the bootstrap")

@@ -22,7 +22,7 @@ from llemma.evaluate.config import EvalConfig, load_tasks
 from llemma.evaluate.metrics import errors_of
 from llemma.evaluate.overlap import read_overlap
 from llemma.evaluate.plan import Plan, Wanted, plan
-from llemma.evaluate.rows import Graders, Made, RowMaker, graders
+from llemma.evaluate.rows import Made, RowMaker, graders
 from llemma.evaluate.score import EvalResult, Tallies, part_of, results, settings_of
 from llemma.evaluate.tally import CORRECT, Tally
 from llemma.evaluate.tools import Notebooks, Programs, check_sandbox
@@ -96,8 +96,6 @@ def _prepare(config: EvalConfig, backend: Backend | None) -> _Prepared:
         read_overlap(config.overlap)  # a mistake in it shows before any work
     judges = [graders(task, config.scorer) for task in tasks]
     engine = open_backend(config.model, config.engine) if backend is None else backend
-    if config.tools:
-        check_sandbox(config.sandbox)
     config = replace(config, batch=config.batch or engine.batch)
     assert config.batch is not None
     groups = _groups_of(config.run)
@@ -107,17 +105,12 @@ def _prepare(config: EvalConfig, backend: Backend | None) -> _Prepared:
         plans.append(plan(part, batch=config.batch, group=groups.get(task.name)))
     label = " ".join(filter(None, (engine.info.get("engine", ""), engine.info.get("version", ""))))
     makers = [RowMaker(task=task, graders=judge, engine=label) for task, judge in zip(tasks, judges, strict=True)]
-    programs = [_programs(task, judge, config) for task, judge in zip(tasks, judges, strict=True)]
+    runs = config.tools == "python" or (config.tools == "auto" and any(task.program for task in tasks))
+    if runs and not isinstance(engine, Recording):  # a recording may need none, and is judged without a sandbox then
+        check_sandbox(config.sandbox, config.tools == "python")
+    sandbox = None if config.tools == "none" else config.sandbox
+    programs = [Programs(program=task.program, sandbox=sandbox) if task.program else None for task in tasks]
     return _Prepared(config=config, engine=engine, plans=plans, makers=makers, programs=programs)
-
-
-def _programs(task: Task, judge: Graders, config: EvalConfig) -> Programs | None:
-    """What runs the programs of a task's completions, if they are programs."""
-    if task.program is None:
-        return None
-    check_sandbox(config.sandbox)
-    paper = "paper" in (judge.name, *judge.others)
-    return Programs(program=task.program, paper=paper, sandbox=config.sandbox)
 
 
 def _covered(task: Task, engine: Backend) -> Task:
@@ -148,7 +141,7 @@ def _open_folder(ready: _Prepared, stack: ExitStack) -> Run | None:
         "groups_of": {each.part.task.name: each.group for each in ready.plans},
     }
     # what the first ones say is in `sampling`, resolved; the engine's options do not change what it computes
-    free = ["temperature", "top_p", "max_tokens", "run", "engine", "expected"]
+    free = ["temperature", "top_p", "max_tokens", "run", "engine", "expected", "sandbox"]
     if engine.info.get("weights"):  # known by their hash, so the folder they lie in may be moved
         free += ["model", "backend.model"]
     if engine.info.get("address"):  # the same model may be served elsewhere by now
@@ -172,7 +165,8 @@ def _sample_task(ready: _Prepared, number: int, store: _Store, progress: Progres
     """Make and store the samples of one task that are missing."""
     each, maker, programs, engine = ready.plans[number], ready.makers[number], ready.programs[number], ready.engine
     meter = _Meter(each, store.tallies.of(each.part.task.name), progress)
-    notebooks = Notebooks(engine=engine, sandbox=ready.config.sandbox) if ready.config.tools and not programs else None
+    wanted = ready.config.tools == "python" and programs is None
+    notebooks = Notebooks(engine=engine, sandbox=ready.config.sandbox) if wanted else None
     if isinstance(engine, Streaming) and notebooks is None:
         _stream(each, maker, programs, engine, store, meter)
         return
@@ -183,14 +177,17 @@ def _sample_task(ready: _Prepared, number: int, store: _Store, progress: Progres
         if not missing:
             continue
         begin = time.perf_counter()
-        made = _complete(completer, [wanted.request for wanted in unit], each.part.sampling, programs)
+        made = _complete(completer, [wanted.request for wanted in unit], each.part.sampling)
         seconds = (time.perf_counter() - begin) / len(unit)
         if isinstance(made, Caught):
             rows = [_lost(maker, tally, wanted, made) for wanted in missing]
         else:
             ids = {wanted.id for wanted in missing}
-            pairs = [(w, completion) for w, completion in zip(unit, made, strict=True) if w.id in ids]
-            rows = [maker.made(wanted, completion, seconds) for wanted, completion in pairs]
+            chosen = [(w, completion) for w, completion in zip(unit, made, strict=True) if w.id in ids]
+            texts = [completion for _, completion in chosen]
+            finished = texts if programs is None else programs.finish(texts)
+            pairs = zip(chosen, finished, strict=True)
+            rows = [_row(maker, tally, w, completion, seconds) for (w, _), completion in pairs]
         store.append(rows)
         meter.show(rows)
         meter.refuse_losses()
@@ -223,30 +220,33 @@ def _stream(
     try:
         stream = engine.stream(missing(), each.part.sampling)
         for wanted, made in stream if programs is None else programs.follow(stream):
-            if isinstance(made, Caught):
-                rows.append(_lost(maker, tally, wanted, made))
-            else:
-                rows.append(maker.made(wanted, made, made.seconds))
+            rows.append(_row(maker, tally, wanted, made))
             if len(rows) >= STORE_EVERY or time.monotonic() - stored > 1:
                 put()
     finally:
         put()
 
 
+def _row(
+    maker: RowMaker, tally: Tally, wanted: Wanted, made: Completion | Caught, seconds: float | None = None
+) -> Made:
+    if isinstance(made, Caught):
+        return _lost(maker, tally, wanted, made)
+    return maker.made(wanted, made, made.seconds if seconds is None else seconds)
+
+
 def _lost(maker: RowMaker, tally: Tally, wanted: Wanted, caught: Caught) -> Made:
     return maker.lost(wanted, str(caught), tally.attempts(wanted.problem.id, wanted.k) + 1)
 
 
-def _complete(
-    engine: Backend | Notebooks, requests: list[Request], sampling: Sampling, programs: Programs | None
-) -> list[Completion] | Caught:
-    """One call of the back end, and the programs it wrote; tried again while its failure is retryable."""
+def _complete(engine: Backend | Notebooks, requests: list[Request], sampling: Sampling) -> list[Completion] | Caught:
+    """One call of the back end, tried again while its failure is retryable."""
 
     def work() -> list[Completion]:
         made = engine.complete(requests, sampling)
         if len(made) != len(requests):
             raise BackendError(f"the back end gave {len(made)} completions for {len(requests)} requests")
-        return made if programs is None else programs.finish(made)
+        return made
 
     for pause in RETRY_AFTER:
         made = boundary(work)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from llemma.errors import ConfigError
 from llemma.evaluate.metrics import GROUPS
 from llemma.evaluate.plan import Wanted
-from llemma.records import Completion, Problem, Scorer, Task
+from llemma.records import Completion, Problem, Scorer, Step, Task
 from llemma.run import json_line
 
 Row = dict[str, Any]
@@ -71,8 +71,7 @@ class RowMaker:
             "problem": wanted.problem.id,
             "k": wanted.k,
             "transcript": {
-                "steps": [{"kind": step.kind, "text": step.text, "result": step.result} for step in completion.steps]
-                or [{"kind": "text", "text": text, "result": None}],
+                "steps": list(map(_step, completion.steps)) or [{"kind": "text", "text": text, "result": None}],
                 "text": text,
                 "finish": completion.finish,
                 "tokens": completion.tokens,
@@ -119,6 +118,11 @@ class RowMaker:
         }
         groups = {name: problem.meta[name] for name in GROUPS if name in problem.meta}
         return {**shared, "groups": groups} if groups else shared
+
+
+def _step(step: Step) -> Row:
+    row: Row = {"kind": step.kind, "text": step.text, "result": step.result}
+    return row if step.kind == "text" else {**row, "status": step.status, "tier": step.tier}
 
 
 def _score(scorer: Scorer, problem: Problem, text: str) -> Row:

@@ -21,8 +21,10 @@ class SolveConfig:
     max_tokens: int = setting(512, "tokens per answer")
     shots: int = setting(4, "worked examples before the question, 0 to 4")
     seed: int = setting(0, "another seed draws other samples")
-    tools: Literal["", "python"] = setting("", "python: blocks of Python in a text are run, their output put in")
-    sandbox: str = setting("auto", "where programs run; see llemma doctor")
+    tools: Literal["none", "python"] = setting(
+        "none", "python: blocks of Python in a text are run, their output put in"
+    )
+    sandbox: str = setting("auto", "where blocks run: auto, T1 or T2; see llemma doctor")
     engine: Mapping[str, Any] = setting(factory=dict, help="options of the back end, e.g. engine.chat=true")
 
     def __post_init__(self) -> None:

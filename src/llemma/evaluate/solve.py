@@ -1,18 +1,17 @@
-"""Samples that run Python: a program per completion as in the paper, or a notebook that is written block by block.
+"""Python for samples: one program run strictly or by the paper's rules, or a notebook that is written block by block.
 
 Functions over a back end and the sandbox; they know no tasks and store nothing. What a program does, and a completion
-without one, is an outcome in the transcript; BackendError and SandboxError are for the caller. Each round asks the
-model for all samples that go on in one call, then runs their programs side by side, so that neither waits for one.
+without one, is an outcome in the transcript; BackendError and SandboxError are for the caller. Each round of notebooks
+asks the model for all samples that go on in one call, then runs their blocks side by side, so that neither waits.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -22,31 +21,10 @@ from llemma.records import Completion, Execution, Sampling, Step, Transcript
 from llemma.run import cores
 from llemma.sandbox import Limits, Session, run
 from llemma.sandbox.pool import kind_of
+from llemma.sandbox.tiers import TIERS
 
 PAPER_SECONDS = 5.0  # of a program in the paper's scorer
 OPEN_SESSIONS = 64  # processes and descriptors of idle notebooks; one that is closed runs its blocks again
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OneProgram:
-    """A completion is, or holds, one program; its result is the answer.
-
-    ``extract`` takes the program out of a completion, None when there is none. ``wanted`` is ``answer`` (the variable)
-    or ``solution`` (what the function returns). The program is run as ``__main__`` and must come to its end; the
-    transcript's text states its result as ``The answer is $LaTeX$.`` With ``rules`` (``llemma.grade.paper`` has those
-    of both tasks) it is run a second time as the paper's scorer ran it, and the text holds both results:
-    ``strict_part`` is for the strict grader, ``paper_part`` is what the paper's scorer read, the printed form of
-    ``answer`` or all that was printed.
-    """
-
-    extract: Callable[[str], str | None]
-    wanted: str = "answer"
-    rules: ProgramRules | None = None
-    limits: Limits = Limits(wall=PAPER_SECONDS, cpu=PAPER_SECONDS)  # noqa: RUF009 - frozen
-
-    def __post_init__(self) -> None:
-        if self.wanted not in ("answer", "solution"):
-            raise ValueError(f"wanted={self.wanted}: must be answer or solution")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,85 +45,7 @@ class Notebook:
     limits: Limits = Limits(wall=PAPER_SECONDS, cpu=PAPER_SECONDS)  # noqa: RUF009 - frozen
 
 
-def solve(
-    backend: Backend,
-    requests: Sequence[Request],
-    sampling: Sampling,
-    how: OneProgram | Notebook,
-    *,
-    sandbox: str = "auto",
-) -> list[Transcript]:
-    """One transcript per request, in order; ``text`` is what a grader reads.
-
-    Raises BackendError when the engine fails and SandboxError when programs cannot be run.
-    """
-    if isinstance(how, OneProgram):
-        return _one_program(backend, requests, sampling, how, sandbox)
-    return _notebooks(backend, requests, sampling, how, sandbox)
-
-
 # --- one program per completion -----------------------------------------------------------------------------------
-
-
-def _one_program(
-    backend: Backend, requests: Sequence[Request], sampling: Sampling, how: OneProgram, sandbox: str
-) -> list[Transcript]:
-    begin = time.perf_counter()
-    completions = backend.complete(requests, sampling)
-    with ThreadPoolExecutor(cores()) as pool:
-        results = list(pool.map(lambda completion: _result(_written(completion), how, sandbox), completions))
-    seconds = (time.perf_counter() - begin) / max(1, len(requests))
-    return [
-        Transcript(steps=steps, text=text, finish=completion.finish, tokens=completion.tokens, seconds=seconds)
-        for completion, (steps, text) in zip(completions, results, strict=True)
-    ]
-
-
-def _written(completion: Completion) -> str:
-    """What the model wrote; a recorded completion with steps (``text`` is then its result) has it in the first."""
-    steps: Sequence[Step] = getattr(completion, "steps", ())
-    return steps[0].text if len(steps) > 1 else completion.text
-
-
-def _result(completion: str, how: OneProgram, sandbox: str) -> tuple[tuple[Step, ...], str]:
-    """The steps and what graders read; empty when there is no result."""
-    written = Step(kind="text", text=completion)
-    program = how.extract(completion)
-    if program is None:
-        return (written,), ""
-    done, answer = run_as_main(program, wanted=how.wanted, limits=how.limits, sandbox=sandbox)
-    strict = f"The answer is ${answer}$." if answer else ""
-    steps = (written, Step(kind="python", text=program, result=_told(done)))
-    if how.rules is None:
-        return steps, strict
-    old = run_as_paper(program, how.rules, wanted=how.wanted, limits=how.limits, sandbox=sandbox)
-    paper = "" if old.status != "ok" else old.stdout.strip() if how.wanted == "solution" else old.value or ""
-    return steps, json.dumps({"strict": strict, "paper": paper}, ensure_ascii=False)
-
-
-def strict_part(text: str) -> str:
-    """What the strict grader is to read of a transcript's text."""
-    return _part(text, "strict")
-
-
-def paper_part(text: str) -> str:
-    """What the paper's scorer is to read of a transcript's text."""
-    return _part(text, "paper")
-
-
-def _part(text: str, name: str) -> str:
-    try:
-        parts = json.loads(text)
-    except ValueError:
-        return text
-    return str(parts[name]) if isinstance(parts, dict) and name in parts else text
-
-
-def _told(done: Execution) -> str:
-    """An execution as a person reads it in a transcript: what was printed, the value, what went wrong."""
-    parts = [done.stdout.strip(), done.value or "", done.stderr.strip(), "" if done.status == "ok" else done.status]
-    return "\n".join(filter(None, parts))
-
 
 # Runs behind the program in its namespace. Prints nothing; the value is the answer as LaTeX.
 _ANSWER = """
@@ -174,6 +74,9 @@ def run_as_main(program: str, *, wanted: str, limits: Limits, sandbox: str = "au
 
     A list or set of one element is that element; of several, they are listed. Numbers are exact where their type is.
     """
+    if sandbox not in ("auto", *TIERS):  # others' sandboxes have no sessions
+        done = run(f"{program}\n{_ANSWER}\n{_VALUE[wanted]}", limits, value="last", sandbox=sandbox)
+        return done, done.value if done.status == "ok" else None
     with Session(limits, value="last", kind=kind_of(f"{program} sympy"), sandbox=sandbox) as session:
         done = session.run(f"{program}\nNone")
         if done.status != "ok" or session.restarts:
@@ -273,9 +176,13 @@ class _Sample:
     done: bool = False
 
 
-def _notebooks(
-    backend: Backend, requests: Sequence[Request], sampling: Sampling, how: Notebook, sandbox: str
+def solve(
+    backend: Backend, requests: Sequence[Request], sampling: Sampling, how: Notebook, *, sandbox: str = "auto"
 ) -> list[Transcript]:
+    """One notebook per request, in order; ``text`` is what a grader reads.
+
+    Raises BackendError when the engine fails and SandboxError when programs cannot be run.
+    """
     begin = time.perf_counter()
     stopping = replace(sampling, stop=tuple(dict.fromkeys((*sampling.stop, how.output_opens))))
     samples = [_Sample(number=i, request=request) for i, request in enumerate(requests)]
@@ -315,10 +222,10 @@ def _advance(sample: _Sample, completion: Completion, how: Notebook, sessions: _
             sample.finish = "calls"
         return
     sample.calls += 1
-    output = shorten(shown(sessions.run(sample.number, program)), how.longest)
+    step = _block(program, sessions.run(sample.number, program), how)
     written = completion.text.rstrip()
-    sample.steps += [Step(kind="text", text=written), Step(kind="python", text=program, result=output)]
-    sample.text += f"{written}\n{how.output_opens}\n{output}\n{how.closes}\n"
+    sample.steps += [Step(kind="text", text=written), step]
+    sample.text += f"{written}\n{how.output_opens}\n{step.result}\n{how.closes}\n"
 
 
 def _last_block(text: str, how: Notebook) -> str | None:
@@ -330,18 +237,33 @@ def _last_block(text: str, how: Notebook) -> str | None:
     return None if how.closes in program else program.removeprefix("\n")
 
 
+def _block(program: str, done: Execution, how: Notebook) -> Step:
+    output = shorten(shown(done), how.longest)
+    return Step(kind="python", text=program, result=output, status=done.status, tier=done.tier)
+
+
 def _run_recorded(sample: _Sample, text: str, how: Notebook, sessions: _Sessions) -> None:
-    sample.text, sample.done, rest = text, True, text
+    sample.text, sample.done = text, True
+    sample.steps += _again(text, how, functools.partial(sessions.run, sample.number))
+
+
+def rerun(text: str, how: Notebook, *, sandbox: str = "auto") -> tuple[Step, ...]:
+    """The steps of a finished notebook, its blocks run again. Raises SandboxError when programs cannot be run."""
+    with _Sessions(how.limits, sandbox) as sessions:
+        return tuple(_again(text, how, functools.partial(sessions.run, 0)))
+
+
+def _again(text: str, how: Notebook, run_block: Callable[[str], Execution]) -> Iterator[Step]:
+    rest = text
     while (found := rest.find(how.output_opens)) >= 0:
         written, rest = rest[:found], rest[found:]
         program = _last_block(written, how)
-        sample.steps.append(Step(kind="text", text=written))
+        yield Step(kind="text", text=written)
         if program is not None:
-            output = shorten(shown(sessions.run(sample.number, program)), how.longest)
-            sample.steps.append(Step(kind="python", text=program, result=output))
+            yield _block(program, run_block(program), how)
         end = rest.find(how.closes, len(how.output_opens))
         rest = "" if end < 0 else rest[end + len(how.closes) :]
-    sample.steps.append(Step(kind="text", text=rest))
+    yield Step(kind="text", text=rest)
 
 
 def shown(done: Execution) -> str:

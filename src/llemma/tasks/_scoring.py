@@ -14,7 +14,7 @@ from llemma.grade.paper import grade_paper, is_tex_equiv, numeric_equality
 from llemma.grade.paper.programs import printed_number
 from llemma.grade.vote import classes
 from llemma.records import Classes, Grade, Problem, Scorer
-from llemma.tasks._programs import PAPER_OUTPUT, output_of
+from llemma.tasks._programs import PAPER_OUTPUT, failure, output_of
 
 
 def strict(problem: Problem, text: str) -> Grade:
@@ -46,9 +46,11 @@ def program_scorers(kind: str) -> Mapping[str, Scorer]:
 
     def grade(problem: Problem, text: str) -> Grade:
         output = output_of(text, PAPER_OUTPUT)
-        if output is None:
-            return Grade(verdict="unparsable", answer=None, reason="no program, or one that the paper's scorer lost")
-        return grade_paper(output, problem.answer, kind)
+        failed = failure(output)
+        if failed is not None:
+            return failed
+        assert output is not None
+        return grade_paper(output.text, problem.answer, kind)
 
     return {"paper": Scorer(grade=grade, key=paper_key)}
 
