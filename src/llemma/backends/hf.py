@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from llemma import __version__
 from llemma.backends import Request, cut
 from llemma.errors import BackendError, Caught, ConfigError, boundary
 from llemma.models.checkpoint import load_model, model_folder, read_config, weights_fingerprint
@@ -38,6 +39,7 @@ class LlamaBackend:
         self.batch = BATCH
         self.info: Mapping[str, str] = {
             "engine": "llemma",
+            "version": __version__,
             "torch": torch.__version__,
             "model": name,
             "weights": weights,
