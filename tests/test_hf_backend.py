@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -266,3 +270,51 @@ def test_a_llama_without_our_kind_of_tokenizer_goes_to_transformers_which_says_w
 
 def test_the_tokenizer_of_the_folder_is_the_one_used(llama_folder: Path, tokenizer: Tokenizer) -> None:
     assert load_tokenizer(llama_folder).to_json() == tokenizer.to_json()
+
+
+def test_sampled_rows_of_transformers_depend_on_their_seed_alone(gpt2: TransformersBackend) -> None:
+    how = Sampling(max_tokens=12, temperature=1.0, top_p=0.95)
+    together = gpt2.complete([Request(prompt=PROMPTS[0], seed=seed) for seed in (5, 6, 7, 5)], how)
+    assert together[0].text == together[3].text
+    assert len({made.text for made in together}) == 3
+    for seed, made in zip((5, 6, 7), together, strict=False):
+        (alone,) = gpt2.complete([Request(prompt=PROMPTS[0], seed=seed)], how)
+        assert alone.text == made.text
+
+
+def test_both_engines_draw_the_same_text_from_a_seed(llama_folder: Path) -> None:
+    import transformers
+
+    ours = open_backend(f"hf:{llama_folder}")
+    model = transformers.AutoModelForCausalLM.from_pretrained(llama_folder, dtype=torch.float32)
+    theirs = TransformersBackend(model, transformers.AutoTokenizer.from_pretrained(llama_folder), "theirs")
+    asked = [Request(prompt=prompt, seed=seed) for seed, prompt in enumerate(PROMPTS)]
+    how = Sampling(max_tokens=10, temperature=0.8, top_p=0.9)
+    one, other = ([made.text for made in engine.complete(asked, how)] for engine in (ours, theirs))
+    assert one == other
+
+
+def test_a_llama_of_the_hub_runs_on_our_engine(llama_folder: Path, tmp_path: Path) -> None:
+    """A hub's cache as it is on the disk, and no network: the files are found, and the engine is ours."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    home = tmp_path / "home" / "hub" / "models--somebody--tiny"
+    snapshot = home / "snapshots" / commit
+    snapshot.parent.mkdir(parents=True)
+    shutil.copytree(llama_folder, snapshot)
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text(commit)
+    program = (
+        "from llemma import Request, Sampling, open_backend\n"
+        "engine = open_backend('hf:somebody/tiny')\n"
+        "(made,) = engine.complete([Request(prompt='what is')], Sampling(max_tokens=8))\n"
+        "print(engine.info['engine'], engine.info['model'], len(engine.info['weights']), made.tokens)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.stdout.split() == ["llemma", "somebody/tiny", "64", "8"], done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from llemma.evaluate.settings import CheckConfig, CompareConfig, MergeConfig, Re
 from llemma.records import Completion, Grade, Problem, Sampling, Scorer, Shot, Task
 from llemma.report import TableConfig
 from llemma.report.scores import as_lines, paper_table
+from tiny import save_tiny
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -393,3 +395,53 @@ def test_the_terminal_shows_scores_groups_and_what_was_lost() -> None:
     assert "unparsable" in lines[0] and "maj@4" in lines[2] and "pass@4" in lines[2]
     assert any("difficulty=1" in line for line in lines)
     assert f"{100 * value(result, 'accuracy'):.1f} %" in lines[2]
+
+
+# --- stopped in the middle
+
+
+def test_an_interrupted_run_leaves_its_scores_so_far_and_goes_on(tmp_path: Path) -> None:
+    class Interrupted(Adder):
+        def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+            if self.calls == 3:
+                raise KeyboardInterrupt
+            return super().complete(requests, sampling)
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(config(tmp_path / "run"), backend=Interrupted())
+    (so_far,) = scores(tmp_path / "run")
+    assert so_far["samples"] == 24 and so_far["metrics"][0]["n"] == 6
+    evaluate(config(tmp_path / "run"), backend=Adder())
+    evaluate(config(tmp_path / "whole"), backend=Adder())
+    assert comparable(tmp_path / "run") == comparable(tmp_path / "whole")
+    assert scores(tmp_path / "run") == scores(tmp_path / "whole")
+
+
+def test_a_back_end_that_only_fails_is_left_alone_after_a_while(tmp_path: Path) -> None:
+    class Dead(Adder):
+        def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+            self.calls += 1
+            raise BackendError("no answer")
+
+    engine = Dead(batch=32)
+    with pytest.raises(BackendError, match=r"256 samples in a row were lost, .*no answer; stopped"):
+        evaluate(config(tmp_path, options={"count": 150}, samples=4), backend=engine)
+    assert engine.calls == 8
+
+
+# --- every task with a model
+
+
+@pytest.mark.skipif(
+    not os.environ.get("LLEMMA_DATA"),
+    reason="needs the benchmarks; enable with: LLEMMA_DATA=../shared/data python -m pytest tests/test_suite.py",
+)
+def test_every_task_runs_with_a_tiny_model(tmp_path: Path) -> None:
+    tasks = ("gsm8k", "math", "math500", "ocw", "mmlu_stem", "sat", "gsm8k_python", "math_python", "generated:words")
+    model = f"hf:{save_tiny(tmp_path / 'model')}"
+    result = evaluate(EvalConfig(tasks=tasks, model=model, limit=3, max_tokens=16, run=tmp_path / "run"))
+    assert [task.task for task in result.tasks] == list(tasks)
+    for task in result.tasks:
+        assert (task.metrics[0].n, task.errors, task.samples) == (3, 0, 3)
+        assert [other.scorer for other in task.others] == ([] if task.task.startswith("generated") else ["paper"])
+    assert len(rows(tmp_path / "run")) == 3 * len(tasks)

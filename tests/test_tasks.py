@@ -5,10 +5,12 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import random
 import re
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from llemma.evaluate.config import load_tasks
 from llemma.evaluate.settings import CheckConfig
 from llemma.fetch import Remote, cached, fetch
 from llemma.grade.equal import grade_numeric, vote_class
+from llemma.grade.paper import is_tex_equiv, normalize_tex, paper_vote
 from llemma.records import Problem, Shot, Task
 from llemma.run import sha256_file
 from llemma.sources import generated as source
@@ -42,6 +45,7 @@ from llemma.tasks import math as math_task
 from llemma.tasks._data import open_dataset
 from llemma.tasks._minerva import last_box
 from llemma.tasks._programs import Output, output_of, strict_value, with_output
+from llemma.tasks._scoring import CLASSES
 
 FAMILIES = source.families()
 
@@ -454,3 +458,30 @@ def test_the_program_prompts_are_the_papers_byte_for_byte() -> None:
         text + "\n\nProblem:\n" + sympy.problems[0].prompt + "\n\nYou are"
     )
     assert (len(pal.shots), len(sympy.shots)) == (8, 5)
+
+
+# --- votes under the paper's rules
+
+
+def test_the_papers_classes_are_those_of_its_vote() -> None:
+    """Class sizes are those of ``paper_vote``, whose clusters compare every pair by sympy or not at all."""
+    draws = random.Random(3)
+    answers = ["1", "2", "-1", "0", r"\frac{1}{2}", r"\frac{2}{4}", "0.5", "x+1", "1+x", "[2,5)", r"\sqrt{4}", "-0"]
+    classes = CLASSES["math"]
+    for _ in range(25):
+        sampled = [draws.choice(answers) for _ in range(12)]
+        keys = [normalize_tex(answer) for answer in sampled]
+        found = Counter(classes(keys, {key: key for key in keys}))
+        vote = paper_vote(sampled, "1", "math", extracted=True)
+        assert sorted(found.values()) == sorted(count for _, count in vote.votes), sampled
+
+
+SPELLED = ["1", "2", "-1", "0", r"\frac{1}{2}", r"\frac{2}{4}", r"-\frac{3}{6}", r"\frac{4}{2}", r"\frac{-1}{2}", "-0"]
+
+
+@pytest.mark.parametrize("one", SPELLED)
+def test_whole_numbers_and_fractions_compare_as_sympy_compares_them(one: str) -> None:
+    for other in SPELLED:
+        if one != other:
+            cast = CLASSES["math"]([one, other], {one: one, other: other})
+            assert (cast[0] == cast[1]) == is_tex_equiv(other, one), other

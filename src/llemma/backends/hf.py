@@ -1,7 +1,7 @@
 """Models in Hugging Face format, in this process: ``hf:FOLDER_OR_NAME``.
 
 Llama-architecture folders run on our own engine (shared prefix, shrinking batch); every other causal language
-model runs through ``transformers``' ``generate``. Weights are fp32 on CPU, bf16 on a GPU.
+model runs through ``transformers``' ``generate`` with our sampler. Weights are fp32 on CPU, bf16 on a GPU.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from llemma import __version__
 from llemma.backends import Request, cut
 from llemma.errors import BackendError, Caught, ConfigError, boundary
 from llemma.models.checkpoint import load_model, model_folder, read_config, weights_fingerprint
-from llemma.models.generate import Decoding, Generated, generate
+from llemma.models.generate import Decoding, Generated, generate, sample
 from llemma.models.llama import Llama
 from llemma.records import Completion, Sampling
 from llemma.run import read_json
@@ -36,6 +39,7 @@ class LlamaBackend:
         self.batch = BATCH
         self.info: Mapping[str, str] = {
             "engine": "llemma",
+            "version": __version__,
             "torch": torch.__version__,
             "model": name,
             "weights": weights,
@@ -87,15 +91,9 @@ class TransformersBackend:
 
     @torch.no_grad()
     def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
-        """One completion per request; sampled requests run one by one, so that each has its own seed."""
+        """One completion per request, all in one batch; each draws by its own seed."""
         if not requests:
             return []
-        if sampling.temperature == 0:
-            return self._generate(requests, sampling)
-        return [self._generate([request], sampling)[0] for request in requests]
-
-    def _generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
-        torch.manual_seed(requests[0].seed % 2**63)
         cut_to: dict[str, Any] = {}
         if room := getattr(self._model.config, "max_position_embeddings", None):
             if sampling.max_tokens >= room:
@@ -108,7 +106,7 @@ class TransformersBackend:
         batch.pop("token_type_ids", None)
         how: dict[str, Any] = {"do_sample": False}
         if sampling.temperature > 0:
-            how = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+            how["logits_processor"] = [_Seeded(sampling, [request.seed for request in requests])]
         if sampling.stop:
             how |= {"stop_strings": list(sampling.stop), "tokenizer": self._tokenizer}
         pad = self._tokenizer.pad_token_id
@@ -124,11 +122,35 @@ class TransformersBackend:
         return found
 
 
+class _Seeded:
+    """Chooses each row's next token by our own sampler: greedy search then takes what is chosen.
+
+    A row's choices depend on its seed alone, as on our engine, where ``transformers`` has one generator a batch.
+    """
+
+    def __init__(self, sampling: Sampling, seeds: Sequence[int]) -> None:
+        self._sampling, self._step = sampling, 0
+        numbers = [np.random.default_rng(seed).random(sampling.max_tokens) for seed in seeds]
+        self._uniform = torch.from_numpy(np.stack(numbers))  # (rows, tokens)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """(rows, vocabulary) scores with all but the chosen token at minus infinity."""
+        u = self._uniform[:, self._step].to(scores.device)
+        chosen = sample(scores.float() / self._sampling.temperature, self._sampling.top_p, u)
+        self._step += 1
+        return torch.full_like(scores, float("-inf")).scatter_(1, chosen[:, None], 0.0)
+
+
 def open(target: str) -> LlamaBackend | TransformersBackend:
-    """The back end for a local folder, or for a hub name that ``transformers`` finds in its cache or online."""
+    """The back end for a local folder, or for a hub name whose files are in the hub's cache or can be fetched."""
     path = Path(target).expanduser()
     if not path.is_dir():
-        return _open_transformers(target)
+        snapshot = _llama_snapshot(target)
+        return _open_transformers(target) if snapshot is None else _open_folder(snapshot, target)
+    return _open_folder(path, target)
+
+
+def _open_folder(path: Path, target: str) -> LlamaBackend | TransformersBackend:
     folder = model_folder(path)
     if read_json(folder / "config.json").get("model_type") == "llama":
         # a variant of Llama that our engine does not cover goes to transformers
@@ -157,6 +179,22 @@ def stopper(tokenizer: Tokenizer, stop: Sequence[str], rows: int) -> Callable[[i
         return any(s in text for s in stop)
 
     return stopped
+
+
+def _llama_snapshot(name: str) -> Path | None:
+    """The local files of a Llama on the hub; None for another model, without safetensors, or when it is not there."""
+    import huggingface_hub
+
+    def find() -> Path | None:
+        config = Path(huggingface_hub.hf_hub_download(name, "config.json"))
+        if read_json(config).get("model_type") != "llama":
+            return None
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+
+    found = boundary(find)
+    if isinstance(found, Caught) or found is None:
+        return None
+    return found if _covered(found) and any(found.glob("*.safetensors")) else None
 
 
 def _covered(folder: Path) -> bool:

@@ -32,6 +32,7 @@ from llemma.run import Run, open_run
 ERRORS_ALLOWED = 0.05  # share of samples lost to infrastructure above which a score is not worth reporting
 RETRY_AFTER = (1.0, 4.0, 15.0)  # seconds before each further try of a unit whose failure is retryable
 SYNC_EVERY = 2.0  # seconds of work that a power cut may cost; a killed process loses none of what it wrote
+MANY = 10_000  # samples from which on scores take seconds, so that it is said what is going on
 IN_A_ROW = 256  # samples lost in a row after which it stops
 STORE_EVERY = 64  # rows of a streaming back end that are written together, at most a second late
 
@@ -85,6 +86,8 @@ def evaluate(config: EvalConfig, *, progress: Progress = silent, backend: Backen
         except BaseException:
             _finish(ready, store, votes=False)  # what is there, at once: somebody waits for the end
             raise
+        if sum(each.total for each in ready.plans) >= MANY:
+            progress(Event(stage="scores", note="votes of every size are counted"))
         result = _finish(ready, store)
     _refuse_too_many_errors(ready, result, store)
     return result

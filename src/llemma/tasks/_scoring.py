@@ -5,7 +5,10 @@ Here only the two are chosen and named; what they do is in ``llemma.grade``.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from fractions import Fraction
 
 from llemma.grade.answer import read
 from llemma.grade.equal import equivalent, grade_numeric, vote_key
@@ -15,6 +18,9 @@ from llemma.grade.paper.programs import printed_number
 from llemma.grade.vote import classes
 from llemma.records import Classes, Grade, Problem, Scorer
 from llemma.tasks._programs import PAPER_OUTPUT, failure, output_of
+
+MOST = 1000  # pairs of answers to one problem that sympy compares for a vote: a few seconds
+_FRACTION = re.compile(r"(-?)(?:\\frac\{([1-9]\d{0,30})\}\{([1-9]\d{0,30})\}|([1-9]\d{0,30}|0))")
 
 
 def strict(problem: Problem, text: str) -> Grade:
@@ -61,19 +67,39 @@ def paper_key(grade: Grade) -> str | None:
 
 
 def _clusters(same: Callable[[str, str], bool]) -> Classes:
-    """The paper's classes: an answer joins the first cluster whose first answer it equals."""
+    """The paper's classes: an answer joins the first cluster whose first answer it equals.
+
+    At most ``MOST`` pairs of a problem are compared by sympy; an answer beyond that is a cluster of its own.
+    """
 
     def classes_of(keys: Sequence[str | None], shown: Mapping[str, str]) -> Sequence[Hashable | None]:
         homes: dict[str, str] = {}
         founders: list[str] = []
+        asked = itertools.count()
+
+        def alike(one: str, other: str) -> bool:
+            first, second = _fraction(one), _fraction(other)
+            if first is not None and second is not None:
+                return first == second != 0  # what sympy finds; a zero on its right side is never read (kept bug)
+            return next(asked) < MOST and same(one, other)
+
         for key in keys:
             if key is not None and key not in homes:
-                homes[key] = next((first for first in founders if same(key, first)), key)
+                homes[key] = next((first for first in founders if alike(key, first)), key)
                 if homes[key] == key:
                     founders.append(key)
         return [None if key is None else homes[key] for key in keys]
 
     return classes_of
+
+
+def _fraction(text: str) -> Fraction | None:
+    """The value of a whole number or a fraction of two, spelled as normalised answers are; None for all else."""
+    found = _FRACTION.fullmatch(text)
+    if found is None or (found[2] and int(found[3]) == 0):
+        return None
+    value = Fraction(int(found[2]), int(found[3])) if found[2] else Fraction(int(found[4]))
+    return -value if found[1] else value
 
 
 def _ocw_same(one: str, other: str) -> bool:
