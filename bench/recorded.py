@@ -37,6 +37,7 @@ CLASSES = {
     "cut off": "the text was cut off by its length limit and states no answer; the harness took the last number in it",
     "factor 100": "the answer is 100 times, or a hundredth of, the reference; the harness accepts that for percentages",
     "unit": "the answer has a unit behind the number; the harness kept it in the answer and compared the text",
+    "computation": "the answer is a computation with its result (3 + 1 = 4), which the harness compared as text",
     "sentence": "the harness kept words of the closing sentence in the answer, or lost the answer among them",
     "quotation": "the answer stands in quotation marks, which the harness kept",
     "style": "a style command (\\displaystyle) in front of the answer, which the harness kept",
@@ -80,6 +81,7 @@ def classify(row: dict[str, Any], pred: str, gold: str) -> str:
         return _rejected(text, grade["verdict"], pred, gold)
     rules = {
         "unit": re.fullmatch(r"[\d.]+(?:dollars|cents)", pred),
+        "computation": re.fullmatch(r"[\d+*/-]+=[\d.]+", pred),
         "option letter": re.fullmatch(r"\([A-F]\)", answer),
         "quotation": pred.startswith('"'),
         "style": r"\displaystyle" in answer,
