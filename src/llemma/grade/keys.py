@@ -62,7 +62,8 @@ def _group_key(group: Group) -> str:
     keys = [key(item) for item in group.items]
     if group.left in ("", "{"):
         listed = ", ".join(sorted(keys))
-        return f"{{{listed}}}" if group == EMPTY or EMPTY in group.items else listed
+        nested = any(isinstance(item, Group) and item.left == "{" for item in group.items)
+        return f"{{{listed}}}" if nested or group == EMPTY else listed
     return f"{group.left}{', '.join(keys)}{group.right}"
 
 
