@@ -75,6 +75,7 @@ EXTRACTED = [
     ("故选：C", "C", "the-answer"),
     ("So $5$ is the correct answer.", "5", "subject"),
     ("Thus, option B is correct.", "B", "subject"),
+    ("What is the answer? It must be 5.", None, None),
     ("#### Step 1: add\n1+1=2\n#### Step 2\nSo x is\n**5**", "5", "bold"),
     ("#### 1. Add\n2\n#### 5", "5", "hashes"),
     ("Answer: B", "B", "the-answer"),

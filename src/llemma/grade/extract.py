@@ -42,7 +42,8 @@ _BECAUSE = re.compile(r",?\s{1,3}(?:because|since|which)\b|\s\((?:see|from|since
 _ABBREVIATION = re.compile(r"\b(?:Dr|Mr|Mrs|Ms|St|Jr|sq|approx)$", re.IGNORECASE)
 _FIELD = re.compile(r"""["']answer["']\s{0,3}:\s{0,3}(?:"((?:[^"\\]|\\.){1,400})"|([^,}\n"]{1,200}))""")
 _SUBJECT = re.compile(
-    r"(\$[^$\n]{1,200}\$|\S{1,40})\s{1,3}is (?:the|our) (?:final |correct |right )?answer\b"
+    r"(\$[^$\n]{1,200}\$|(?<![\w.,])[-\u2212]?\d[^\s?]{0,40}|\([A-J]\)|\b[A-J])"
+    r"\s{1,3}is (?:the|our) (?:final |correct |right )?answer\b"
     r"|\b(?:option|choice)\s{1,3}(\(?[A-J]\)?)\s{1,3}is (?:the )?(?:correct|right)\b"
 )
 _HOPE = re.compile(r"[.,]?\s{0,9}I hope\b", re.IGNORECASE)

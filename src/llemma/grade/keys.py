@@ -6,7 +6,6 @@ import re
 from itertools import pairwise
 
 from llemma.grade.kinds import (
-    EMPTY,
     Answer,
     Choice,
     Conditions,
@@ -59,10 +58,11 @@ def _value_name(node: Node) -> str:
 
 
 def _group_key(group: Group) -> str:
-    keys = [key(item) for item in group.items]
+    nested = [isinstance(item, Group) and item.left == "{" for item in group.items]
+    keys = [f"{{{key(item)}}}" if inner else key(item) for item, inner in zip(group.items, nested, strict=True)]
     if group.left in ("", "{"):
         listed = ", ".join(sorted(keys))
-        return f"{{{listed}}}" if group == EMPTY or EMPTY in group.items else listed
+        return listed or "∅"
     return f"{group.left}{', '.join(keys)}{group.right}"
 
 
@@ -72,6 +72,8 @@ def _set_key(answer: Answer) -> str:
     pieces = real_set(answer)
     if pieces is None:
         return ""
+    if not pieces:
+        return "∅"
     if pieces and all(p.low == p.high for p in pieces):
         listed = ", ".join(sorted(fingerprint(p.low) for p in pieces))
         return listed if len(pieces) > 1 else f"{{{listed}}}"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from llemma.grade.vocabulary import FUNCTIONS, GREEK, SPACING, TEXT_COMMANDS, UNITS
+from llemma.grade.vocabulary import FUNCTIONS, GREEK, SPACING, TEXT_COMMANDS, UNIT_LETTERS, UNITS
 
 MAX_TEXT = 10_000  # characters of one answer; the longest reference of MATH has 159
 MAX_TEXT_COMMANDS = 100  # of one answer: each is cut into tokens by itself
@@ -139,7 +139,7 @@ def _without_dollars(text: str) -> str:
     marks = [m.start() for m in _DOLLAR.finditer(text)]
     if len(marks) % 2 == 0:
         behind = _UNIT_BEHIND.fullmatch(text, marks[-1] + 1) if marks else None
-        if behind:  # $5$ m: what is no formula is text
+        if behind and re.split(r"[^A-Za-z]+", behind.group().strip())[0] in UNITS | UNIT_LETTERS:  # $5$ m
             text = f"{text[: behind.start()]}\\text{{ {behind.group().strip()}}}"
         return _DOLLAR.sub(" ", text)
     pieces = []

@@ -55,7 +55,7 @@ CHANGES = words(
     "half halves third thirds fourth fourths fifth fifths sixth sixths eighth eighths tenth tenths quarter "
     "quarters hundredth hundredths thousandth dozen dozens squared cubed factorial plus minus divided over "
     "than least most not remainder choose power base if where when mod modulo times but except without "
-    "per-cent nor"
+    "per-cent nor is are was were"
 )
 
 # Short words that are no product of variables.
