@@ -501,6 +501,18 @@ def test_a_zygote_that_is_killed_is_replaced(tier):
 
 
 @every_tier
+def test_a_session_begins_although_the_zygotes_were_killed(tier):
+    run("import sympy", sandbox=tier)
+    for pid in alive(os.getpid()):
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    with Session(kind="light", sandbox=tier) as session:
+        assert session.run("2").value == "2"
+
+
+@every_tier
 def test_a_zygote_killed_during_a_call_is_an_accident_not_an_outcome(tier):
     def kill_soon() -> None:
         time.sleep(0.5)

@@ -78,8 +78,8 @@ class Session:
         with _pool().turn():
             for attempt in range(_TRIES):
                 fresh = self._running is None
-                running = self._running or self._start()
                 try:
+                    running = self._running or self._start()
                     done = running.run(code, last=False)
                 except SandboxError as error:
                     self._end()
