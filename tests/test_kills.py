@@ -22,6 +22,7 @@ from llemma.evaluate.config import load_tasks
 from tiny import save_tiny
 
 KILLS = int(os.environ.get("LLEMMA_KILLS", "3"))
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # faster for so small a model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -37,7 +38,7 @@ def killed_and_finished(whole: Path, folder: Path, model: str, *words: str) -> l
     path = folder / "rows.jsonl"
     for fraction in sorted(rng.random() for _ in range(KILLS)):
         process = subprocess.Popen(
-            command(folder, model, *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command(folder, model, *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ONE_THREAD
         )  # fmt: skip
         if rng.random() < 0.1:
             time.sleep(rng.uniform(0, 1))  # while it starts
@@ -49,7 +50,9 @@ def killed_and_finished(whole: Path, folder: Path, model: str, *words: str) -> l
             process.send_signal(signal.SIGKILL)
         process.wait()
         seen.append(path.read_bytes().count(b"\n") if path.exists() else 0)
-    done = subprocess.run(command(folder, model, *words), capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command(folder, model, *words), capture_output=True, text=True, env=ONE_THREAD, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     return seen
 
@@ -80,7 +83,7 @@ def record(path: Path, samples: int, count: int) -> Path:
 def test_the_tiny_model_killed(tmp_path: Path) -> None:
     model = f"hf:{save_tiny(tmp_path / 'model')}"
     words = ("samples=4", "max_tokens=48", "batch=16", "options.count=24", "options.shots=1")
-    subprocess.run(command(tmp_path / "whole", model, *words), capture_output=True, check=True)
+    subprocess.run(command(tmp_path / "whole", model, *words), capture_output=True, env=ONE_THREAD, check=True)
     seen = killed_and_finished(tmp_path / "whole", tmp_path / "killed", model, *words)
     check(tmp_path / "whole", tmp_path / "killed", seen)
 
@@ -88,6 +91,6 @@ def test_the_tiny_model_killed(tmp_path: Path) -> None:
 def test_a_replay_killed(tmp_path: Path) -> None:
     words = ("samples=64", "options.count=200", "options.shots=1")
     replay = f"replay:{record(tmp_path / 'texts.jsonl', 64, 200)}"
-    subprocess.run(command(tmp_path / "whole", replay, *words), capture_output=True, check=True)
+    subprocess.run(command(tmp_path / "whole", replay, *words), capture_output=True, env=ONE_THREAD, check=True)
     seen = killed_and_finished(tmp_path / "whole", tmp_path / "killed", replay, *words)
     check(tmp_path / "whole", tmp_path / "killed", seen)
