@@ -187,7 +187,7 @@ def test_eval_json_is_one_line_per_task_and_names_votes(way):
 
 def test_list_json(tmp_path):
     found = parsed(tmp_path, "list")
-    assert list(found) == ["backends", "sources", "tasks"]
+    assert list(found) == ["backends", "provers", "sources", "tasks"]
     assert {"generated", "gsm8k"} <= found["tasks"].keys()
     assert all(isinstance(line, str) and line for lines in found.values() for line in lines.values())
     assert parsed(tmp_path, "list", "tasks") == {"tasks": found["tasks"]}

@@ -11,7 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llemma import records
-from llemma.records import Event, Execution, Goal, Grade, Metric, ProofState, Sample, Sampling, from_row, silent, to_row
+from llemma.records import (
+    Event,
+    Execution,
+    Goal,
+    Grade,
+    Metric,
+    ProofState,
+    Sample,
+    Sampling,
+    Theorem,
+    from_row,
+    silent,
+    to_row,
+)
+
+THEOREM = {"name": "t", "statement": "t : p"}
 
 # Every record that is data alone; a task, its scorers and its program hold functions.
 FUNCTIONS = (records.Task, records.Scorer, records.Program)
@@ -62,8 +77,9 @@ def test_a_missing_field_is_named_and_an_unknown_one_ignored():
 @pytest.mark.parametrize(
     ("kind", "row"),
     [
-        (ProofState, {"theorem": "t", "tactics": "intro", "goals": []}),
-        (ProofState, {"theorem": "t", "tactics": [], "goals": ["⊢ p"]}),
+        (ProofState, {"theorem": THEOREM, "tactics": "intro", "goals": []}),
+        (ProofState, {"theorem": THEOREM, "tactics": [], "goals": ["⊢ p"]}),
+        (ProofState, {"theorem": "t", "tactics": [], "goals": []}),
         (Sample, {"id": "1", "problem": "p", "k": 0, "transcript": [], "grade": None}),
     ],
 )
@@ -73,8 +89,9 @@ def test_a_value_of_a_wrong_form_is_refused(kind, row):
 
 
 def test_nested_records_come_back_as_records():
-    state = ProofState(theorem="t", tactics=("intro h",), goals=(Goal(hypotheses=("h : p",), conclusion="p"),))
-    assert from_row(ProofState, to_row(state)).goals[0].conclusion == "p"
+    goals = (Goal(hypotheses=("h : p",), conclusion="p"),)
+    state = ProofState(theorem=Theorem(name="t", statement="t : p"), tactics=("intro h",), goals=goals)
+    assert from_row(ProofState, to_row(state)) == state
     run = Execution(stdout="", value=None, stderr="", status="ok", seconds=0.1, tier="none")
     assert to_row({"run": run, 3: (run,)}) == {"run": to_row(run), "3": [to_row(run)]}
     assert to_row(Metric) is Metric  # a class is not a record

@@ -26,6 +26,7 @@ _HOME = {
     "Sampling": "records",
     "Step": "records",
     "Task": "records",
+    "Theorem": "records",
     "Transcript": "records",
     "Verdict": "records",
     "VerdictLayer": "records",
@@ -34,11 +35,14 @@ _HOME = {
     "DataError": "errors",
     "LlemmaError": "errors",
     "MissingDependency": "errors",
+    "ProverError": "errors",
     "RunError": "errors",
     "SandboxError": "errors",
     "Backend": "backends",
     "Request": "backends",
     "open_backend": "backends",
+    "Prover": "provers",
+    "open_prover": "provers",
 }
 
 __all__ = [*_HOME, "__version__", "grade"]  # noqa: PLE0604 - names are strings

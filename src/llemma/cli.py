@@ -522,8 +522,8 @@ VERBS = {
         words="RUN...", settings="report:ReportConfig", run=_report, field="runs",
     ),
     "list": Verb(
-        summary="the plug-ins that are there: tasks, backends, sources",
-        words="[tasks|backends|sources]", settings="plugins:ListConfig", run=_list, field="kinds",
+        summary="the plug-ins that are there: tasks, backends, provers, sources",
+        words="[tasks|backends|provers|sources]", settings="plugins:ListConfig", run=_list, field="kinds",
     ),
     "doctor": Verb(
         summary="what works on this machine, and the remedy for what does not",

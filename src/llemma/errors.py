@@ -61,6 +61,14 @@ class SandboxError(LlemmaError):
         super().__init__(message)
 
 
+class ProverError(LlemmaError):
+    """A prover cannot be used here, or its processes failed for reasons of their own; says nothing about a proof."""
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        self.retryable = retryable
+        super().__init__(message)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caught:
     """An infrastructure failure kept as a value, so that it can be stored beside the sample."""

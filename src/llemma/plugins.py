@@ -22,7 +22,7 @@ from types import CodeType, ModuleType
 from llemma.config import setting
 from llemma.errors import Caught, ConfigError, MissingDependency, boundary, nearest
 
-KINDS = ("backends", "sources", "tasks")
+KINDS = ("backends", "provers", "sources", "tasks")
 
 # Which extra brings a third-party module that a plug-in or verb may lack.
 EXTRA_OF = {

@@ -18,6 +18,7 @@ R = TypeVar("R")
 
 GradeVerdict = Literal["correct", "wrong", "unparsable", "timeout", "unsafe"]
 ExecutionStatus = Literal["ok", "error", "timeout", "memory", "denied"]
+FailureKind = Literal["error", "timeout", "memory", "forbidden", "crash"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +91,28 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProofState:
-    """A point in a proof: the tactics that led there and what is left to prove."""
+class Theorem:
+    """A statement to be proved, as the trusted side writes it.
 
-    theorem: str
+    ``prelude`` is everything before it (imports, notations, definitions), ``statement`` the declaration without its
+    proof, in the prover's own words: ``Theorem t : forall n, n + 0 = n.`` for Coq, ``theorem t (n : Nat) : n + 0 = n``
+    for Lean. ``name`` is the full name of the declaration.
+    """
+
+    name: str
+    statement: str
+    prelude: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofState:
+    """A point in a proof: the tactics that led there and all that is left to prove. A value, valid for ever.
+
+    No goals means that the prover believes the proof complete; only ``Prover.check`` says whether it is one.
+    """
+
+    theorem: Theorem
     tactics: tuple[str, ...]
     goals: tuple[Goal, ...]
 
@@ -102,7 +121,7 @@ class ProofState:
 class Failure:
     """Why a tactic did not apply; a value, because it is the model's outcome."""
 
-    kind: str
+    kind: FailureKind
     message: str
 
 
