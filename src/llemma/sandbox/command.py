@@ -312,7 +312,7 @@ _ATTACKS = {
     "runs a program it may not read": "child(os.execv, '/usr/bin/env', ['env'])",
     "sees the environment": "os.environ['PATH'] or os.environ['HOME']",
     "makes a namespace": "check(libc.unshare(0x10000000))",
-    "can be traced": "check(libc.ptrace(0, 0, 0, 0))",
+    "can be traced": "child(lambda: check(libc.ptrace(0, 0, 0, 0)))",
     "raises its own limits": "resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY,) * 2)",
     "takes more memory than it may": "bytearray({memory})",
     "takes shared memory": "mmap.mmap(-1, 4096)",

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 from llemma.sandbox import filter as seccomp_filter
 from llemma.sandbox import isolation, linux
 
+DOUBT = 3  # descriptor of the program-to-be on which it says why it will not run
 FAILED = 125  # exit code when the program could not be started
 END = struct.Struct("<idd")  # wait status, seconds of processor time, bytes of memory at the most
 SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")  # where shared libraries are
@@ -185,10 +186,12 @@ class _Keeper:
         doubt, certain = os.pipe()
         self._program = os.fork()
         if self._program == 0:
+            os.dup2(certain, DOUBT, inheritable=False)
+            linux.close_from(DOUBT + 1)
             try:
-                _become_program(plan, certain, change_user)
+                _become_program(plan, change_user)
             except OSError as error:
-                _fail(plan, error, certain)
+                _fail(plan, error, DOUBT)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._pass_on)
         null = os.open("/dev/null", os.O_RDWR)
@@ -233,7 +236,9 @@ class _Keeper:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return None
-            if pid == self._program:
+            if pid and os.WIFSTOPPED(status):  # it let itself be traced
+                os.kill(pid, signal.SIGKILL)
+            elif pid == self._program:
                 return END.pack(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0)
             if pid == 0:
                 return None
@@ -302,19 +307,17 @@ def _place(base: str, path: str) -> None:
         os.close(os.open(base + path, os.O_CREAT | os.O_WRONLY))
 
 
-def _become_program(plan: Plan, certain: int, change_user: bool) -> NoReturn:
+def _become_program(plan: Plan, change_user: bool) -> NoReturn:
     """Put up the walls and turn into the program."""
     linux.prctl(linux.PR_SET_PDEATHSIG, 9)
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
-    os.dup2(certain, 3, inheritable=False)
-    linux.close_from(4)
     if change_user:
         isolation.become_nobody()
-        for path in plan.read:
+        for path in (*plan.read, *([plan.write] if plan.write else [])):
             if not os.access(path, os.R_OK | (os.X_OK if os.path.isdir(path) else 0)):
-                raise OSError(13, f"as root, programs run as the user nobody, who may not read {path}; open it to all")
+                raise OSError(13, f"as root, programs run as the user nobody, who must be let to {path}")
     os.chdir(plan.write or "/")
     _limit(plan)
     linux.drop_capabilities()
@@ -326,7 +329,7 @@ def _become_program(plan: Plan, certain: int, change_user: bool) -> NoReturn:
     linux.landlock(_rules(plan), abi)
     linux.seccomp(seccomp_filter.build_for_command(linux.machine(), os.getpid(), plan.tier == "T1"))
     if not plan.program:
-        os.close(3)
+        os.close(DOUBT)
         os.environ.clear()
         sys.modules["llemma.sandbox.program"].foreign(plan.argv[1], "", "none", "probed", {})
     os.execve(plan.program, plan.argv, plan.env)
