@@ -1,9 +1,9 @@
 """Puts up the walls around an external program and runs it: the process that ``command.walled`` starts.
 
 Three processes: the launcher, which the caller sees; a keeper, which is process 1 of the program's namespace in T1 and
-the leader of no group the program can reach in T2; and the program. The launcher passes SIGINT and SIGTERM on and ends
-as the program ends. When launcher, keeper or caller is gone, so is everything else. Failures before the program runs
-are one line on stderr and exit code 125.
+outside the group that the program cannot leave in T2; and the program. The launcher passes SIGINT and SIGTERM on and
+ends as the program ends. When launcher, keeper or caller is gone, so is everything else. Failures before the program
+runs are one line on stderr and exit code 125.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ class Plan:
 
 def main(argv: Sequence[str]) -> NoReturn:
     """Run the plan that ``argv[0]`` holds as JSON; ends as the program does."""
+    while (handle := os.open("/dev/null", os.O_RDWR)) < 3:  # what the caller has closed gets no other meaning here
+        pass
+    os.close(handle)
     plan = Plan(**json.loads(argv[0]))
     if not plan.program:  # what a probe needs must be there before the walls are
         for name in ("mmap", "socket", "llemma.sandbox.program"):
