@@ -20,7 +20,7 @@ from pathlib import Path
 
 from attacks import ATTACKS, PRELUDE, Canaries, canaries
 from llemma.records import Execution
-from llemma.sandbox import Limits, linux, run, shut_down
+from llemma.sandbox import Limits, linux, run, shut_down, tiers
 
 HONEST = {
     "arithmetic": "total = 0\nfor i in range(100):\n    total += i * i\ntotal",
@@ -98,7 +98,8 @@ def soak(runs: int, clients: int, sandbox: str, aim: Canaries) -> dict[str, obje
     with ThreadPoolExecutor(clients) as pool:
         list(pool.map(client, range(clients)))
     return {
-        "runs": runs, "clients": clients, "seconds": round(time.monotonic() - begin, 1), "statuses": dict(statuses),
+        "tier": tiers.best().name if sandbox == "auto" else sandbox, "runs": runs, "clients": clients,
+        "seconds": round(time.monotonic() - begin, 1), "statuses": dict(statuses),
         "different": different[:5] + [name for name in HONEST if alone[name] != again[name]],
         "through": sorted(set(through)),
         "harmed": aim.harmed(), "memory growth after the first tenth, in MB": round((resident() - marks[0]) / 1e6, 2),
