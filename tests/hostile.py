@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from attacks import Canaries, canaries
+from llemma.sandbox import tiers
 from llemma.sandbox.command import CommandLimits, CommandResult, probe, run_command
 from llemma.sandbox.tiers import Tier
 
@@ -309,13 +310,17 @@ def attack(tier: str, aim: Canaries) -> dict[str, list[str]]:
     return found
 
 
-def main(tiers: list[str]) -> int:
+def main(names: list[str]) -> int:
     """Every attack in every tier."""
     report: dict[str, object] = {"uid": os.getuid(), "attacks": len(ATTACKS)}
     with canaries() as aim:
-        for tier in tiers or ["T1", "T2"]:
+        for tier in names or ["T1", "T2"]:
             found = probe(tier)
-            report[tier] = attack(tier, aim) if isinstance(found, Tier) else f"not to be had: {found[0]}"
+            if isinstance(found, Tier):
+                report[tier] = attack(tier, aim)
+            else:  # what Python programs are given, others must be given too
+                assert not isinstance(tiers.probe(tier), Tier), found
+                report[tier] = f"not to be had: {found[0]}"
     print(json.dumps(report, indent=1))
     return 0
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import hostile
 from attacks import canaries
 from llemma.errors import ConfigError, SandboxError
-from llemma.sandbox import command
+from llemma.sandbox import command, tiers
 from llemma.sandbox.command import CommandLimits, probe, run_command, walled
 from llemma.sandbox.tiers import TIERS, Tier
 from unprivileged import run_unprivileged
@@ -29,6 +29,7 @@ from unprivileged import run_unprivileged
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the walls need Linux")
 available = [name for name in TIERS if sys.platform == "linux" and isinstance(probe(name), Tier)]
+wanted = [name for name in TIERS if sys.platform == "linux" and isinstance(tiers.probe(name), Tier)]
 every_tier = pytest.mark.parametrize("tier", available)
 needs_compiler = pytest.mark.skipif(
     shutil.which("cc") is None and shutil.which("gcc") is None, reason="needs a C compiler: apt install gcc"
@@ -70,6 +71,10 @@ def gone(token: str) -> bool:
     while running(token) and time.monotonic() < end:
         time.sleep(0.02)
     return not running(token)
+
+
+def test_external_programs_get_the_walls_that_programs_of_python_get():
+    assert available == wanted, [probe(name) for name in TIERS]
 
 
 # --- honest programs ------------------------------------------------------------------------------------------

@@ -83,7 +83,6 @@ class _Launcher:
     """The process that the caller sees."""
 
     def __init__(self, plan: Plan) -> None:
-        linux.prctl(linux.PR_SET_DUMPABLE, 0)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # when memory runs out, programs go first, not their caller
         self._caller = os.pidfd_open(plan.caller)
@@ -97,6 +96,7 @@ class _Launcher:
             os.chown(plan.write, isolation.NOBODY, isolation.NOBODY)
         if plan.tier == "T1":
             _enter()
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)  # not before: the maps of a user namespace are written to one's own /proc
         self._status, status = os.pipe()
         self._keeper = os.fork()
         if self._keeper == 0:
