@@ -151,6 +151,10 @@ class CoqProver:
         """Whether ``proof``, tactics only, proves the theorem."""
         return checking.check(self._checker(), theorem, proof, limits)
 
+    def check_many(self, theorems: Sequence[Theorem], proofs: Sequence[str], limits: Limits = CHECK) -> list[Verdict]:
+        """``check`` for theorems with one prelude, compiled together: many times faster, no layer less."""
+        return checking.check_many(self._checker(), theorems, proofs, limits)
+
     def check_file(self, theorem: Theorem, text: str, limits: Limits = CHECK) -> Verdict:
         """Whether a whole file proves the theorem; a text that states nothing under its name is taken as tactics."""
         return checking.check_file(self._checker(), theorem, text, limits)

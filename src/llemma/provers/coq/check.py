@@ -16,14 +16,14 @@ import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from llemma.errors import ConfigError, ProverError, SandboxError
+from llemma.errors import ConfigError, ProverError
 from llemma.provers import Limits
 from llemma.provers.coq import gate, guard, install, protocol, worker
 from llemma.provers.coq.bugs import affecting, guard_is_faulty
-from llemma.provers.coq.gate import Allowed, Refused, head, shown
+from llemma.provers.coq.gate import Allowed, Refused, head
 from llemma.provers.coq.sentences import Sentence, split
 from llemma.provers.coq.statements import declared
 from llemma.provers.coq.terms import Term, Unreadable, printed
@@ -51,53 +51,75 @@ class Checker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """One attempt: the file to compile, and the names that stand in it."""
+class _Item:
+    """A theorem of a solution: its name there, and the name of the trusted statement."""
 
-    text: str
-    trusted_lines: int  # the lines of prelude and trusted statement
-    name: str  # of the theorem, as the solution states it
+    name: str
     challenge: str
-    library: str  # logical name no text can know before
-    own_axioms: frozenset[str]
-    trusted: frozenset[str]  # names the prelude declares
-    fixes: bool  # whether the untrusted part can have made a fixpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """What the layers behind compilation say."""
+class _Work:
+    """The file to compile, and the names that stand in it."""
 
-    layers: tuple[VerdictLayer, ...]
-    axioms: tuple[str, ...] = ()
+    text: str
+    trusted: tuple[range, ...]  # lines, from 1, of the prelude and of trusted statements
+    items: tuple[_Item, ...]
+    library: str  # logical name no text can know before
+    own_axioms: frozenset[str]  # of the prelude, and modules it opens
+    defined: frozenset[str]  # names the prelude declares
+    fixes: bool  # whether the untrusted part can have made a fixpoint
+    polymorphic: bool
 
 
 def check(checker: Checker, theorem: Theorem, proof: str, limits: Limits) -> Verdict:
     """The verdict on a proof script."""
-    begin = time.monotonic()
-    try:
-        allowed = gate.tactics(gate.stopped(proof), gate.capital_tactics(split(theorem.prelude)))
-    except Refused as error:
-        return _refused(str(error), begin)
-    return _verdict(checker, _script(theorem, allowed), limits, begin)
+    return check_many(checker, [theorem], [proof], limits)[0]
 
 
 def check_file(checker: Checker, theorem: Theorem, text: str, limits: Limits) -> Verdict:
     """The verdict on a whole file; tactics alone are taken as a proof script."""
     begin = time.monotonic()
     try:
-        allowed = gate.file(gate.stopped(text))
+        allowed = gate.file(gate.stopped(text), split(theorem.prelude))
     except Refused as error:
         return _refused(str(error), begin)
     if not any(head(sentence) in gate.COMMANDS for sentence in allowed.sentences):
-        return check(checker, theorem, text, limits)
-    return _verdict(checker, _file(theorem, allowed), limits, begin)
+        script = "\n".join(sentence.text for sentence in allowed.sentences)
+        return check(checker, theorem, script, limits)
+    lines = [sentence.text for sentence in allowed.sentences]
+    return _verdicts(checker, _work([theorem], [lines]), limits, begin)[0]
+
+
+def check_many(
+    checker: Checker, theorems: Sequence[Theorem], proofs: Sequence[str], limits: Limits
+) -> list[Verdict]:
+    """Verdicts on proof scripts for theorems with one prelude, compiled together; alone where one of them fails.
+
+    Every layer looks at each of them; only coqc, coqchk and the loading of libraries are shared.
+    """
+    begin = time.monotonic()
+    found: dict[int, Verdict] = {}
+    scripts: dict[int, list[str]] = {}
+    for number, (theorem, proof) in enumerate(zip(theorems, proofs, strict=True)):
+        try:
+            allowed = gate.tactics(gate.stopped(proof), gate.capital_tactics(split(theorem.prelude)))
+        except Refused as error:
+            found[number] = _refused(str(error), begin)
+        else:
+            scripts[number] = _script(theorem, allowed)
+    if scripts:
+        work = _work([theorems[number] for number in scripts], list(scripts.values()))
+        together = _verdicts(checker, work, limits, begin)
+        if len(scripts) > 1 and not all(verdict.proved for verdict in together):
+            alone = [check(checker, theorems[number], proofs[number], limits) for number in scripts]
+            together = alone
+        found.update(zip(scripts, together, strict=True))
+    return [found[number] for number in range(len(theorems))]
 
 
 def walls(tier: str) -> str:
     """Which walls coqc runs behind, in words."""
-    if tier == "none":
-        return "none: only the gate stands before coqc"
     best = command.best()
     return f"{best.name}: {best.detail}" if best.name else f"none: {best.detail}"
 
@@ -105,39 +127,43 @@ def walls(tier: str) -> str:
 # --- what is compiled -----------------------------------------------------------------------------------------------
 
 
-def _script(theorem: Theorem, allowed: Allowed) -> _Work:
-    lines = [_statement(theorem).text]
+def _script(theorem: Theorem, allowed: Allowed) -> list[str]:
     sentences = [sentence.text for sentence in allowed.sentences]
-    lines += sentences if allowed.begins else ["Proof.", *sentences]
-    return _work(theorem, [*lines, "Qed."])
+    begun = sentences if allowed.begins else ["Proof.", *sentences]
+    return [_statement(theorem).text, *begun, "Qed."]
 
 
-def _file(theorem: Theorem, allowed: Allowed) -> _Work:
-    """The untrusted file behind the trusted prelude, without the sentences that it repeats of it."""
-    mine = [sentence.key for sentence in split(theorem.prelude)]
-    at, lines = 0, []
-    for sentence in allowed.sentences:
-        if at < len(mine) and sentence.key == mine[at]:
-            at += 1
-        else:
-            lines.append(sentence.text)
-    return _work(theorem, lines)
-
-
-def _work(theorem: Theorem, lines: Sequence[str]) -> _Work:
-    mark = secrets.token_hex(8)
-    statement = _statement(theorem)
-    challenge = f"challenge_{mark}"
-    name = statement.tokens[statement.words.index(head(statement)) + 1]
-    text = gate.stopped(theorem.statement)
-    renamed = text[: name.at] + challenge + text[name.at + len(name.text) :]
-    trusted = f"{theorem.prelude}\n{renamed}\nAdmitted.\n"
-    prelude = split(theorem.prelude)
+def _work(theorems: Sequence[Theorem], scripts: Sequence[Sequence[str]]) -> _Work:
+    """One file: the prelude, and for each theorem the trusted statement and the untrusted lines."""
+    assert len({theorem.prelude for theorem in theorems}) == 1, "theorems are compiled together under one prelude"
+    prelude = split(theorems[0].prelude)
+    text = theorems[0].prelude + "\n"
+    trusted, items = [range(1, text.count("\n") + 1)], []
+    for theorem, lines in zip(theorems, scripts, strict=True):
+        item = _Item(name=theorem.name, challenge=f"challenge_{secrets.token_hex(8)}")
+        first = text.count("\n") + 1
+        text += f"{_renamed(theorem, item.challenge)}\nAdmitted.\n"
+        if gate.unclosed(prelude):  # then `Admitted` is about all variables of the section, and so shall the proof be
+            text += 'Set Default Proof Using "All".\n'
+        trusted.append(range(first, text.count("\n") + 1))
+        text += "\n".join(lines) + "\n"
+        items.append(item)
+    sentences = [sentence for lines in scripts for line in lines for sentence in split(line)]
+    text += "".join(f"End {name}.\n" for name in gate.unclosed([*prelude, *sentences]))
     return _Work(
-        text=trusted + "\n".join(lines) + "\n", trusted_lines=trusted.count("\n"), name=theorem.name,
-        challenge=challenge, library=f"Llemma_{mark}", own_axioms=frozenset(_axiom_names(prelude)),
-        trusted=frozenset(_defined(prelude)), fixes=any(_may_fix(sentence) for line in lines for sentence in split(line)),
+        text=text, trusted=tuple(trusted), items=tuple(items), library=f"Llemma_{secrets.token_hex(8)}",
+        own_axioms=frozenset(_axiom_names(prelude)), defined=frozenset(_defined(prelude)),
+        fixes=any(_may_fix(sentence) for sentence in sentences),
+        polymorphic=any("polymorphic" in sentence.text.lower() for sentence in sentences),
     )  # fmt: skip
+
+
+def _renamed(theorem: Theorem, name: str) -> str:
+    """The trusted statement, as it is written, under another name."""
+    statement = _statement(theorem)
+    token = statement.tokens[statement.words.index(head(statement)) + 1]
+    text = gate.stopped(theorem.statement)
+    return text[: token.at] + name + text[token.at + len(token.text) :]
 
 
 def _statement(theorem: Theorem) -> Sentence:
@@ -148,17 +174,15 @@ def _statement(theorem: Theorem) -> Sentence:
 
 
 def _axiom_names(sentences: Sequence[Sentence]) -> Iterator[str]:
-    """Names that a trusted prelude declares without proof."""
+    """Names that a trusted prelude declares without proof, and the modules that it opens."""
     last = None
     for sentence in sentences:
         first = head(sentence)
         last = declared(sentence) or last
         if first in _MAKES_AXIOMS:
-            for word in sentence.words[1:]:
-                if word == ":":
-                    break
-                yield word
-            yield from (word for word in sentence.words if word.isidentifier())  # (a b : nat) (c : bool)
+            yield from (token.text for token in sentence.tokens if token.kind == "word")
+        elif first == "Module":
+            yield from sentence.words[1:4]
         elif first == "Admitted" and last is not None:
             yield last
 
@@ -183,21 +207,34 @@ def _may_fix(sentence: Sentence) -> bool:
 # --- running it -----------------------------------------------------------------------------------------------------
 
 
-def _verdict(checker: Checker, work: _Work, limits: Limits, begin: float) -> Verdict:
+def _verdicts(checker: Checker, work: _Work, limits: Limits, begin: float) -> list[Verdict]:
     passed = VerdictLayer(name="gate", ok=True, detail="tactics and accepted commands only")
+    found: list[_Found] = [_Found() for _ in work.items]
     with tempfile.TemporaryDirectory(prefix="llemma-coq-") as name:
         folder = Path(name)
         (folder / "Solution.v").write_text(work.text, encoding="utf-8")
-        compiled = _compile(checker, work, folder, limits)
-        found = _Found(layers=())
-        if compiled.ok:
+        shared = [passed, _compile(checker, work, folder, limits)]
+        if shared[-1].ok:
             with ThreadPoolExecutor(max_workers=1) as pool:
                 second = pool.submit(_second, checker, work, folder, limits)
                 found = _ask(checker, work, folder, limits)
-                found = replace(found, layers=(*found.layers, second.result()))
-    layers = _complete((passed, compiled, *found.layers))
-    proved = all(layer.ok for layer in layers)
-    return Verdict(proved=proved, axioms=found.axioms, layers=layers, seconds=time.monotonic() - begin)
+                shared.append(second.result())
+    verdicts = []
+    for one in found:
+        layers = _complete((*shared, *one.layers))
+        verdicts.append(Verdict(
+            proved=all(layer.ok for layer in layers), axioms=one.axioms, layers=layers,
+            seconds=time.monotonic() - begin,
+        ))  # fmt: skip
+    return verdicts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What a fresh process says of one theorem."""
+
+    layers: tuple[VerdictLayer, ...] = ()
+    axioms: tuple[str, ...] = ()
 
 
 def _complete(layers: Sequence[VerdictLayer]) -> tuple[VerdictLayer, ...]:
@@ -209,10 +246,6 @@ def _complete(layers: Sequence[VerdictLayer]) -> tuple[VerdictLayer, ...]:
 def _refused(message: str, begin: float) -> Verdict:
     layers = _complete([VerdictLayer(name="gate", ok=False, detail=message)])
     return Verdict(proved=False, axioms=(), layers=layers, seconds=time.monotonic() - begin)
-
-
-def _environment() -> dict[str, str]:
-    return install.environment() | {"HOME": "/nonexistent"}
 
 
 def _readable(checker: Checker) -> list[str]:
@@ -229,9 +262,19 @@ def _readable(checker: Checker) -> list[str]:
 def _run(checker: Checker, argv: Sequence[str], folder: Path, limits: Limits) -> command.CommandResult:
     bounds = command.CommandLimits(memory=limits.memory)
     return command.run_command(
-        argv, wall=limits.seconds, read=_readable(checker), write=folder, limits=bounds, env=_environment(),
+        argv, wall=limits.seconds, read=_readable(checker), write=folder, limits=bounds, env=install.environment(),
         tier=checker.walls,
     )  # fmt: skip
+
+
+def _walled(
+    checker: Checker, argv: list[str], folder: Path, scratch: Path, limits: Limits
+) -> tuple[list[str], dict[str, str]]:
+    found = command.walled(
+        argv, read=[*_readable(checker), str(folder)], write=scratch, env=install.environment(), tier=checker.walls,
+        limits=command.CommandLimits(memory=limits.memory),
+    )  # fmt: skip
+    return found.argv, found.env
 
 
 def _compile(checker: Checker, work: _Work, folder: Path, limits: Limits) -> VerdictLayer:
@@ -250,7 +293,7 @@ def _compiled(done: command.CommandResult, work: _Work, limits: Limits) -> str:
     if match is None:
         return " ".join(done.stderr.split())[-400:] or f"coqc ended with {done.code}"
     message = " ".join(match[2].split())[:600]
-    if int(match[1]) <= work.trusted_lines:
+    if any(int(match[1]) in lines for lines in work.trusted):
         return f"the trusted statement itself is refused (line {match[1]}): {message}"
     lines = work.text.split("\n")
     return f"{message} (in: {lines[int(match[1]) - 1].strip()[:120]})"
@@ -308,66 +351,77 @@ class _Dialogue:
         return None, printed
 
 
-def _ask(checker: Checker, work: _Work, folder: Path, limits: Limits) -> _Found:
+def _ask(checker: Checker, work: _Work, folder: Path, limits: Limits) -> list[_Found]:
     argv = [*checker.programs.top, "-q", "-main-channel", "stdfds", "-async-proofs", "off", "-w", "none"]
+    argv += ["--xml_format=Ppcmds"]
     argv += [*checker.flags, "-Q", str(folder), work.library]
     scratch = folder / "final"
     scratch.mkdir()
-    walled = command.walled(
-        argv, read=[*_readable(checker), str(folder)], write=scratch,
-        limits=command.CommandLimits(memory=limits.memory), env=_environment(), tier=checker.walls,
-    )  # fmt: skip
-    process = worker.spawn(walled.argv, walled.env, None, Path("/"))
+    argv, env = _walled(checker, argv, folder, scratch, limits)
+    process = worker.spawn(argv, env, None, Path("/"))
+    found: list[_Found] = []
     try:
-        return _questions(checker, work, _Dialogue(process, limits))
+        dialogue = _started(process, work, limits)
+        for item in work.items:
+            found.append(_questions(checker, work, item, dialogue))
     except Lost as lost:
         layer = VerdictLayer(name="pinned", ok=False, detail=f"could not be decided: {lost}")
-        return _Found(layers=(layer,))
+        found += [_Found(layers=(layer,))] * (len(work.items) - len(found))
     finally:
         process.kill()
+    return found
 
 
-def _questions(checker: Checker, work: _Work, dialogue: _Dialogue) -> _Found:
-    place = f"{work.library}.Solution"
-    error, _ = dialogue.say(f"Require {place}.")
+def _started(process: Worker, work: _Work, limits: Limits) -> _Dialogue:
+    try:
+        dialogue = _Dialogue(process, limits)
+        error, _ = dialogue.say(f"Require {work.library}.Solution.")
+    except Lost as lost:
+        raise ProverError(f"a compiled solution cannot be looked at: {lost}", retryable=True) from lost
     if error is not None:
-        raise ProverError(f"a compiled solution cannot be loaded: {error}")
-    error, _ = dialogue.say(f"Check @{place}.{work.name}.")
+        raise ProverError(f"a compiled solution cannot be loaded: {error}", retryable=True)
+    return dialogue
+
+
+def _questions(checker: Checker, work: _Work, item: _Item, dialogue: _Dialogue) -> _Found:
+    place = f"{work.library}.Solution"
+    error, _ = dialogue.say(f"Check @{place}.{item.name}.")
     exists = VerdictLayer(
         name="exists", ok=error is None,
-        detail=f"{work.name} is there" if error is None else f"nothing is named {work.name} in the end",
+        detail=f"{item.name} is there" if error is None else f"nothing is named {item.name} in the end",
     )  # fmt: skip
     if error is not None:
         return _Found(layers=(exists,))
-    error, _ = dialogue.say(
-        f"Definition final : ltac:(let T := type of (@{place}.{work.challenge}) in exact T) := @{place}.{work.name}."
-    )
+    final = f"final_{item.challenge}"
+    stated = f"ltac:(let T := type of (@{place}.{item.challenge}) in exact T)"
+    error, _ = dialogue.say(f"Definition {final} : {stated} := @{place}.{item.name}.")
     detail = "the kernel types it at the trusted statement" if error is None else " ".join(error.split())[:600]
     pinned = VerdictLayer(name="pinned", ok=error is None, detail=detail.replace(work.library, "Llemma"))
     if error is not None:
         return _Found(layers=(exists, pinned))
-    axioms, names = _axioms(checker, work, dialogue)
-    kernel = _kernel(checker, work, dialogue)
-    return _Found(layers=(exists, pinned, axioms, kernel), axioms=names)
+    axioms, names = _axioms(checker, work, dialogue, final)
+    return _Found(layers=(exists, pinned, axioms, _kernel(checker, work, item, dialogue)), axioms=names)
 
 
-def _kernel(checker: Checker, work: _Work, dialogue: _Dialogue) -> VerdictLayer:
+def _kernel(checker: Checker, work: _Work, item: _Item, dialogue: _Dialogue) -> VerdictLayer:
     """Names the faults of this kernel; where its guard has some, every fixpoint of the solution must pass ours too."""
     version = checker.programs.numbers
     issues = ", ".join(f"#{bug.issue}" for bug in affecting(version))
     known = f"known bugs of {checker.programs.version}: {issues}" if issues else "no known bug of this version"
+    if work.polymorphic and any("polymorphic" in bug.what for bug in affecting(version)):
+        return VerdictLayer(name="kernel", ok=False, detail=f"universe polymorphism is not accepted; {known}")
     if not guard_is_faulty(version):
         return VerdictLayer(name="kernel", ok=True, detail=known)
     if not work.fixes:
         return VerdictLayer(name="kernel", ok=True, detail=f"no fixpoint is written in it; {known}")
     try:
-        number = guard.deeply(lambda: _guarded(work, dialogue))
+        number = guard.deeply(lambda: _guarded(work, item, dialogue))
     except (guard.Unguarded, Unreadable) as error:
         return VerdictLayer(name="kernel", ok=False, detail=f"{error}; {known}")
     return VerdictLayer(name="kernel", ok=True, detail=f"{number} terms passed a second guard; {known}")
 
 
-def _guarded(work: _Work, dialogue: _Dialogue) -> int:
+def _guarded(work: _Work, item: _Item, dialogue: _Dialogue) -> int:
     """How many of the solution's own terms, all the theorem rests on, passed. Raises Unguarded or Unreadable."""
     for setting in ("Set Printing All.", "Set Printing Depth 1000000."):
         dialogue.say(setting)
@@ -379,10 +433,10 @@ def _guarded(work: _Work, dialogue: _Dialogue) -> int:
             read[name] = printed(text) if error is None else None
         return read[name]
 
-    todo, seen = [f"{work.library}.Solution.{work.name}"], set[str]()
+    todo, seen = [f"{work.library}.Solution.{item.name}"], set[str]()
     while todo:
         name = todo.pop()
-        if name in seen or name.partition(".")[2] in work.trusted:
+        if name in seen or name.partition(".")[2] in work.defined:
             continue
         seen.add(name)
         term = body(name)
@@ -393,14 +447,15 @@ def _guarded(work: _Work, dialogue: _Dialogue) -> int:
         except guard.Unguarded as error:
             raise guard.Unguarded(f"{name.replace(work.library + '.', '')}: {error}") from error
         todo += [found for found in guard.constants(term) if found.startswith(("Solution.", work.library))]
+    dialogue.say("Unset Printing All.")
     return len(seen)
 
 
-def _axioms(checker: Checker, work: _Work, dialogue: _Dialogue) -> tuple[VerdictLayer, tuple[str, ...]]:
-    error, printed = dialogue.say("Print Assumptions final.")
+def _axioms(checker: Checker, work: _Work, dialogue: _Dialogue, final: str) -> tuple[VerdictLayer, tuple[str, ...]]:
+    error, printed = dialogue.say(f"Print Assumptions {final}.")
     if error is not None:
         return VerdictLayer(name="axioms", ok=False, detail=error), ()
-    if "Closed under the global context" in printed:
+    if " ".join(printed.split()) == "Closed under the global context":
         return VerdictLayer(name="axioms", ok=True, detail="none"), ()
     names, bad = [], []
     for line in printed.splitlines():
@@ -429,8 +484,9 @@ def _objection(checker: Checker, work: _Work, dialogue: _Dialogue, full: str) ->
     """Why an axiom is not accepted; empty when it is."""
     place = f"{work.library}.Solution."
     if full.startswith(place):
-        last = full.rpartition(".")[2]
-        return "" if last in work.own_axioms else "an axiom of the solution's own"
+        inner = full[len(place) :].split(".")  # nothing untrusted can be in a module of the prelude
+        trusted = inner[0] in work.own_axioms and inner[-1] in work.own_axioms
+        return "" if trusted else "an axiom of the solution's own"
     if full in checker.axioms:
         return ""
     root = next((root for root in _ROOTS if full.startswith(root)), None)

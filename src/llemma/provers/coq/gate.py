@@ -7,7 +7,7 @@ it names, with the sentence. Everything it lets through is what Coq then reads: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llemma.provers.coq.sentences import Sentence, Torn, split
@@ -21,6 +21,10 @@ CONTROLS = frozenset({"Time", "Instructions"})  # `Time tac.` is `tac.`
 # What may stand between the tactics of a proof.
 IN_PROOF = frozenset({"Proof", "Unshelve", "Focus", "Unfocus"})
 ENDS = frozenset({"Qed", "Defined"})
+PROOF_ENDS = ENDS | {"Admitted", "Abort", "Save"}
+# Commands of a prelude that do no harm when a file says them again, and whose order may matter.
+_AGAIN = frozenset("Require From Import Open Close Notation Infix Arguments Hint".split())
+VARIABLES = frozenset({"Variable", "Variables", "Hypothesis", "Hypotheses", "Context"})
 _STATES = (
     "Theorem Lemma Fact Remark Corollary Proposition Property Example Definition Fixpoint CoFixpoint Instance Let"
     " Function Goal"
@@ -101,21 +105,66 @@ def tactics(text: str, defined: Iterable[str] = ()) -> Allowed:
     return Allowed(sentences=tuple(kept), begins=begins, ends=ends)
 
 
-def file(text: str) -> Allowed:
-    """The sentences of a whole file: tactics and commands of the white list. Raises Refused."""
-    sentences = _split(text)
+def file(text: str, prelude: Sequence[Sentence] = ()) -> Allowed:
+    """The sentences of a whole file: tactics and commands of the white list. Raises Refused.
+
+    ``prelude``: the trusted one, which stands before the file already. Declarations of it that the file repeats are left
+    out, with their proofs; they may be what no file of its own could say.
+    """
+    opens = {
+        sentence.key: _opens(following)
+        for sentence, following in zip(prelude, [*prelude[1:], None], strict=False)
+        if head(sentence)[:1].isupper() and head(sentence) not in _AGAIN | IN_PROOF | PROOF_ENDS | LOOKS
+    }
+    sentences: list[Sentence] = []
+    skipping = False
+    for sentence in _split(text):
+        if skipping:
+            skipping = head(sentence) not in PROOF_ENDS
+        elif sentence.key in opens:
+            skipping = opens[sentence.key]
+        elif head(sentence) not in LOOKS:
+            sentences.append(sentence)
     known = frozenset(capital_tactics(sentences))
-    kept = []
+    opened: list[str] = []
     for sentence in sentences:
         first = head(sentence)
-        if first in LOOKS:
-            continue
         if first in ENDS or first in IN_PROOF or first in COMMANDS:
             _command(sentence, first)
+            _nesting(sentence, first, opened)
         else:
-            _tactic(sentence, known)
-        kept.append(sentence)
-    return Allowed(sentences=tuple(kept))
+            _tactic(sentence, known, "not accepted in a file")
+    return Allowed(sentences=tuple(sentences))
+
+
+def _opens(following: Sentence | None) -> bool:
+    """Whether a sentence opens a proof, seen by what follows it."""
+    if following is None:
+        return False
+    first = head(following)
+    return first == "Proof" or first in PROOF_ENDS or not first[:1].isupper()
+
+
+def unclosed(sentences: Iterable[Sentence]) -> list[str]:
+    """The names of sections and modules that stay open, the innermost first."""
+    opened: list[str] = []
+    for sentence in sentences:
+        first, words = head(sentence), [word for word in sentence.words if word not in ("Import", "Export", "Type")]
+        if first in ("Section", "Module") and ":=" not in words and words.index(first) + 1 < len(words):
+            opened.append(words[words.index(first) + 1])
+        elif first == "End" and opened:
+            opened.pop()
+    return opened[::-1]
+
+
+def _nesting(sentence: Sentence, first: str, opened: list[str]) -> None:
+    """Follows sections and modules: outside a section, a variable is an axiom."""
+    if first == "Section" or (first == "Module" and ":=" not in sentence.words):
+        opened.append(first)
+    elif first == "End" and opened:
+        opened.pop()
+    elif first in VARIABLES and "Section" not in opened:
+        raise Refused(f"outside a section this is an axiom: {shown(sentence)}")
 
 
 def capital_tactics(sentences: Iterable[Sentence]) -> set[str]:
@@ -161,13 +210,13 @@ def _bare(sentence: Sentence) -> list[str]:
     return words
 
 
-def _tactic(sentence: Sentence, known: frozenset[str]) -> None:
+def _tactic(sentence: Sentence, known: frozenset[str], what: str = "no tactic") -> None:
     words = sentence.words
     first = head(sentence)
     if words[:1] == ("#",) or (first[:1].isupper() and first not in IN_PROOF | known):
-        raise Refused(f"no tactic: {shown(sentence)}")
+        raise Refused(f"{what}: {shown(sentence)}")
     if first in ("Focus", "Unfocus", "Unshelve", "Proof") and len(words) > 2:
-        raise Refused(f"no tactic: {shown(sentence)}")
+        raise Refused(f"{what}: {shown(sentence)}")
     _words(sentence)
 
 

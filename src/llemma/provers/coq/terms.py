@@ -110,7 +110,7 @@ class Unreadable(ValueError):
 
 def printed(text: str) -> Term | None:
     """The body in what ``Print`` says of a constant; None for axioms and types. Raises Unreadable."""
-    found = re.match(r"\s*\S+ =\s", text)
+    found = re.match(r"\s*\S+\s+=\s", text)
     if found is None:
         return None
     body = text[found.end() :].split("\n\n", 1)[0]
