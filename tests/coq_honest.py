@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # one text a line
 """True statements with proofs that must never be refused: data for test_coq_verdicts.py.
 
 SCRIPTS: prelude -> rows of (type, proof script); many restate lemmas of the libraries. FILES: whole files as people and

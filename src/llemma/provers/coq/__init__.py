@@ -14,7 +14,7 @@ from pathlib import Path
 from llemma.config import setting
 from llemma.provers import CHECK, TACTIC, Limits
 from llemma.provers.coq import check as checking
-from llemma.provers.coq import gate, install, statements
+from llemma.provers.coq import gate, install, protocol, statements
 from llemma.provers.coq.bugs import known_bugs
 from llemma.provers.coq.sentences import Torn, split
 from llemma.provers.coq.session import Refusal, Seat, Session, attempt
@@ -84,14 +84,18 @@ class CoqProver:
 
     def start(self, theorem: Theorem) -> ProofState | Failure:
         """The state before the first tactic; ``error`` when Coq refuses prelude or statement."""
-        try:
-            path = [_statement(theorem)]
-            with self.session.at(theorem.prelude, []) as seat:
-                goals, message = attempt(seat, path, seconds=_START_SECONDS, memory=TACTIC.memory)
-        except (Refusal, Torn, ValueError) as error:
-            return Failure(kind="error", message=str(error))
-        except Lost as lost:
-            return Failure(kind=lost.kind, message=str(lost))
+        goals, message = None, ""
+        for last in (False, True):
+            try:
+                path = [_statement(theorem)]
+                with self.session.at(theorem.prelude, []) as seat:
+                    goals, message = attempt(seat, path, seconds=_START_SECONDS, memory=TACTIC.memory)
+                break
+            except (Refusal, Torn, ValueError) as error:
+                return Failure(kind="error", message=str(error))
+            except Lost as lost:
+                if last or lost.kind != "crash":
+                    return Failure(kind=lost.kind, message=str(lost))
         if goals is None:
             return Failure(kind="error", message=message or "the statement opens no proof")
         return ProofState(theorem=theorem, tactics=(), goals=goals.open or goals.shelved)
@@ -110,13 +114,16 @@ class CoqProver:
             before = _sentences(done, _capitals(state.theorem.prelude))
             assert not isinstance(before, Failure), "a state holds tactics that were let through"
             path += before
-        try:
-            with self.session.at(state.theorem.prelude, path) as seat:
-                return self._step(seat, state, tactic, (path, allowed), limits)
-        except Refusal as error:
-            return Failure(kind="error", message=str(error))
-        except Lost as lost:
-            return Failure(kind=lost.kind, message=str(lost))
+        for last in (False, True):  # a process that somebody else killed says nothing about the tactic: try again
+            try:
+                with self.session.at(state.theorem.prelude, path) as seat:
+                    return self._step(seat, state, tactic, (path, allowed), limits)
+            except Refusal as error:
+                return Failure(kind="error", message=str(error))
+            except Lost as lost:
+                if last or lost.kind != "crash":
+                    return Failure(kind=lost.kind, message=str(lost))
+        raise AssertionError("the second try returns")
 
     def _step(
         self, seat: Seat, state: ProofState, tactic: str, texts: tuple[list[str], Sequence[str]], limits: Limits
@@ -205,6 +212,8 @@ def _version(programs: install.Programs, words: tuple[str, ...]) -> str:
 def _sentences(tactic: str, capitals: frozenset[str]) -> tuple[str, ...] | Failure:
     """A tactic as the sentences Coq gets; a full stop is added where only that is missing."""
     text = tactic.strip()
+    if protocol.unfit(text):
+        return Failure(kind="error", message="holds characters that Coq cannot read")
     try:
         allowed = gate.tactics(gate.stopped(text), capitals)
     except gate.Refused as error:

@@ -34,8 +34,21 @@ from llemma.sandbox import command
 LAYERS = ("gate", "compile", "exists", "pinned", "axioms", "second", "kernel")
 _AXIOMS = Path(__file__).with_name("axioms.toml")
 _ROOTS = ("Coq.", "Stdlib.", "Corelib.")
-_MAKES_AXIOMS = frozenset("Axiom Axioms Conjecture Conjectures Parameter Parameters Hypothesis Hypotheses Variable Variables".split())
-_ERROR = re.compile(r'line (\d+), characters [\d-]+:\s*(?:Error:\s*)?(.*)', re.DOTALL)
+_MAKES_AXIOMS = frozenset(
+    [
+        "Axiom",
+        "Axioms",
+        "Conjecture",
+        "Conjectures",
+        "Parameter",
+        "Parameters",
+        "Hypothesis",
+        "Hypotheses",
+        "Variable",
+        "Variables",
+    ]
+)
+_ERROR = re.compile(r"line (\d+), characters [\d-]+:\s*(?:Error:\s*)?(.*)", re.DOTALL)
 _NAME = re.compile(r"[^\W\d][\w']*(?:\.[^\W\d][\w']*)*(?:@\{[^}]*\})?\Z")
 _ENTRY = re.compile(r"([^\s:]+)(?:\s+:.*)?")  # a name, its type behind it or on the next line
 
@@ -91,9 +104,7 @@ def check_file(checker: Checker, theorem: Theorem, text: str, limits: Limits) ->
     return _verdicts(checker, _work([theorem], [lines]), limits, begin)[0]
 
 
-def check_many(
-    checker: Checker, theorems: Sequence[Theorem], proofs: Sequence[str], limits: Limits
-) -> list[Verdict]:
+def check_many(checker: Checker, theorems: Sequence[Theorem], proofs: Sequence[str], limits: Limits) -> list[Verdict]:
     """Verdicts on proof scripts for theorems with one prelude, compiled together; alone where one of them fails.
 
     Every layer looks at each of them; only coqc, coqchk and the loading of libraries are shared.
@@ -281,7 +292,9 @@ def _compile(checker: Checker, work: _Work, folder: Path, limits: Limits) -> Ver
     words = ["-q", "-w", "none", "-native-compiler", "no", *checker.flags, "-Q", str(folder), work.library]
     done = _run(checker, [*checker.programs.compile, *words, str(folder / "Solution.v")], folder, limits)
     ok = done.status == "ok" and (folder / "Solution.vo").is_file()
-    return VerdictLayer(name="compile", ok=ok, detail=_compiled(done, work, limits) if not ok else f"coqc, walls {done.tier}")
+    return VerdictLayer(
+        name="compile", ok=ok, detail=_compiled(done, work, limits) if not ok else f"coqc, walls {done.tier}"
+    )
 
 
 def _compiled(done: command.CommandResult, work: _Work, limits: Limits) -> str:
@@ -484,8 +497,8 @@ def _objection(checker: Checker, work: _Work, dialogue: _Dialogue, full: str) ->
     """Why an axiom is not accepted; empty when it is."""
     place = f"{work.library}.Solution."
     if full.startswith(place):
-        inner = full[len(place) :].split(".")  # nothing untrusted can be in a module of the prelude
-        trusted = inner[0] in work.own_axioms and inner[-1] in work.own_axioms
+        steps = full[len(place) :].split(".")  # nothing untrusted can be in a module of the prelude
+        trusted = steps[0] in work.own_axioms and steps[-1] in work.own_axioms
         return "" if trusted else "an axiom of the solution's own"
     if full in checker.axioms:
         return ""

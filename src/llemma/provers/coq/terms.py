@@ -16,7 +16,9 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _CASTS = frozenset({":", "<:", "<<:"})
-_KEYWORDS = frozenset("fun forall let in match with end return as fix cofix for struct".split())
+_KEYWORDS = frozenset(
+    ["fun", "forall", "let", "in", "match", "with", "end", "return", "as", "fix", "cofix", "for", "struct"]
+)
 _STOP = frozenset({")", "}", "|", ",", ";", "=>", ":=", "->", "|]", "", *_CASTS}) | _KEYWORDS - {
     "fun", "forall", "let", "match", "fix", "cofix",
 }  # fmt: skip
