@@ -36,8 +36,8 @@ COMMANDS = frozenset(
     (
         _STATES + " Abort Arguments Bind CoInductive Canonical Class Close Coercion Collection Combined Context Create"
         " Declare Delimit Derive End Equations Existing Export Final From Functional Generalizable Global Hint"
-        " Hypotheses Hypothesis Identity Implicit Import Inductive Infix Local Ltac Ltac2 Module Next Notation Obligation"
-        " Obligations Opaque Open Polymorphic Monomorphic Program Record Remove Require Reserved Save"
+        " Hypotheses Hypothesis Identity Implicit Import Inductive Infix Local Ltac Ltac2 Module Next Notation"
+        " Obligation Obligations Opaque Open Polymorphic Monomorphic Program Record Remove Require Reserved Save"
         " Scheme Section Set Solve Strategy Structure Tactic Transparent Typeclasses Undelimit Unset Variable Variables"
         " Variant"
     ).split()
