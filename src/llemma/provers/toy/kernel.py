@@ -231,5 +231,3 @@ def _pair(formula: Formula, connective: str) -> Pair:
     if not isinstance(formula, Pair) or formula.connective != connective:
         raise KernelError(f"a formula without {connective} where one is needed")
     return formula
-
-

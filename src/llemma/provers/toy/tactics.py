@@ -198,8 +198,9 @@ def _trivial(s: Sequent, rest: str) -> Move:
         return _closed(k.FromFalse(k.Use(known[f.FALSE])))
     for name, formula in s.known:
         if isinstance(formula, f.Pair) and formula.connective == "->" and formula.right == f.FALSE:
-            if formula.left in known:
-                return _closed(k.FromFalse(k.Apply(k.Use(name), k.Use(known[formula.left]))))
+            premise = known.get(formula.left)
+            if premise is not None:
+                return _closed(k.FromFalse(k.Apply(k.Use(name), k.Use(premise))))
     raise TacticError("the goal is neither True nor a hypothesis, and no two hypotheses contradict each other")
 
 
