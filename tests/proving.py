@@ -135,3 +135,20 @@ class Faulty:
 
     def close(self) -> None:
         pass
+
+
+COQ_KINDS = [
+    "forall n : nat, n + {i} = {i} + n",
+    "forall P Q : Prop, P /\\ Q -> Q /\\ P /\\ {i} = {i}",
+    "forall n m : nat, n <= m -> n + {i} <= m + {i}",
+    "forall P Q : Prop, (P -> Q) -> P -> Q \\/ {i} = S {i}",
+    "forall n : nat, n * {i} = {i} * S n",
+    "forall P Q R : Prop, P \\/ Q -> (P -> R) -> (Q -> R) -> R /\\ {i} < S {i}",
+]
+
+
+def coq_file(path: Path, count: int) -> Path:
+    """A file of ``count`` statements for Coq; one in six is false."""
+    found = [f"Theorem c{i:02d} : {COQ_KINDS[i % len(COQ_KINDS)].format(i=i)}.\nAdmitted.\n" for i in range(count)]
+    path.write_text("Require Import Arith Lia.\n" + "".join(found))
+    return path

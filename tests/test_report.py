@@ -539,7 +539,7 @@ def test_numbers_are_written_for_people(shown, expected):
 # --- proof searches --------------------------------------------------------------------------------------------
 
 
-def a_proving(folder: Path, count: int = 12, **settings: object) -> Path:
+def a_proving(folder: Path, count: int = 2) -> Path:
     """A real run of ``llemma prove`` with the toy prover."""
     toy_file(folder.parent / f"{folder.name}.toy", {**EASY, **FALSE, **many(count)})
     words = [f"source={folder.parent / folder.name}.toy", "search=best_first,mcts", "model=fixed", f"run={folder}"]
@@ -575,13 +575,15 @@ def test_a_proof_search_shows_its_trees_with_the_path_of_the_proof_open(tmp_path
     assert html.count('<details class="node found" open>') == sum(
         len(theorem.proof.splitlines()) for search in searched.searches for theorem in search.shown
     )
-    assert f"{EASY['chain']}" in page.text and ("proved", "best_first") in {
-        (f.metric.name, f.model) for f in collect([run]).figures
-    }
+    assert {("proved", "best_first"), ("proved", "ladder")} <= {(f.metric.name, f.model) for f in page_figures(run)}
+
+
+def page_figures(run: Path) -> tuple[Figure, ...]:
+    return collect([run]).figures
 
 
 def test_hostile_text_in_a_proof_search_does_nothing(tmp_path):
-    run, attack = a_proving(tmp_path / "run<script>", 3), "\n".join(HOSTILE)
+    run, attack = a_proving(tmp_path / "run<script>", 0), "\n".join(HOSTILE)
     rows = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
     for row in rows:
         layer = {"name": attack, "ok": True, "detail": attack}
