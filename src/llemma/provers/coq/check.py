@@ -21,11 +21,12 @@ from pathlib import Path
 
 from llemma.errors import ConfigError, ProverError, SandboxError
 from llemma.provers import Limits
-from llemma.provers.coq import gate, install, protocol, worker
-from llemma.provers.coq.bugs import affecting
+from llemma.provers.coq import gate, guard, install, protocol, worker
+from llemma.provers.coq.bugs import affecting, guard_is_faulty
 from llemma.provers.coq.gate import Allowed, Refused, head, shown
 from llemma.provers.coq.sentences import Sentence, split
 from llemma.provers.coq.statements import declared
+from llemma.provers.coq.terms import Term, Unreadable, printed
 from llemma.provers.coq.worker import Lost, Worker
 from llemma.records import Theorem, Verdict, VerdictLayer
 from llemma.sandbox import command
@@ -35,6 +36,7 @@ _AXIOMS = Path(__file__).with_name("axioms.toml")
 _ROOTS = ("Coq.", "Stdlib.", "Corelib.")
 _MAKES_AXIOMS = frozenset("Axiom Axioms Conjecture Conjectures Parameter Parameters Hypothesis Hypotheses Variable Variables".split())
 _ERROR = re.compile(r'line (\d+), characters [\d-]+:\s*(?:Error:\s*)?(.*)', re.DOTALL)
+_NAME = re.compile(r"[^\W\d][\w']*(?:\.[^\W\d][\w']*)*(?:@\{[^}]*\})?\Z")
 _ENTRY = re.compile(r"([^\s:]+)(?:\s+:.*)?")  # a name, its type behind it or on the next line
 
 
@@ -58,6 +60,8 @@ class _Work:
     challenge: str
     library: str  # logical name no text can know before
     own_axioms: frozenset[str]
+    trusted: frozenset[str]  # names the prelude declares
+    fixes: bool  # whether the untrusted part can have made a fixpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +132,11 @@ def _work(theorem: Theorem, lines: Sequence[str]) -> _Work:
     text = gate.stopped(theorem.statement)
     renamed = text[: name.at] + challenge + text[name.at + len(name.text) :]
     trusted = f"{theorem.prelude}\n{renamed}\nAdmitted.\n"
+    prelude = split(theorem.prelude)
     return _Work(
         text=trusted + "\n".join(lines) + "\n", trusted_lines=trusted.count("\n"), name=theorem.name,
-        challenge=challenge, library=f"Llemma_{mark}", own_axioms=frozenset(_axiom_names(split(theorem.prelude))),
+        challenge=challenge, library=f"Llemma_{mark}", own_axioms=frozenset(_axiom_names(prelude)),
+        trusted=frozenset(_defined(prelude)), fixes=any(_may_fix(sentence) for line in lines for sentence in split(line)),
     )  # fmt: skip
 
 
@@ -155,6 +161,23 @@ def _axiom_names(sentences: Sequence[Sentence]) -> Iterator[str]:
             yield from (word for word in sentence.words if word.isidentifier())  # (a b : nat) (c : bool)
         elif first == "Admitted" and last is not None:
             yield last
+
+
+def _defined(sentences: Sequence[Sentence]) -> Iterator[str]:
+    """Names that commands of a prelude define, outside modules of its own."""
+    if any(head(sentence) == "Module" for sentence in sentences):
+        return
+    for sentence in sentences:
+        first = head(sentence)
+        words = sentence.words
+        if first in gate.STATES and first in words and words.index(first) + 1 < len(words):
+            yield words[words.index(first) + 1]
+
+
+def _may_fix(sentence: Sentence) -> bool:
+    """Whether a sentence can bring a fixpoint: those that are written, and commands that write some."""
+    words = (token.text.lower() for token in sentence.tokens if token.kind == "word")
+    return any(word.startswith(("fix", "cofix", "function", "equations", "derive", "unsafe")) for word in words)
 
 
 # --- running it -----------------------------------------------------------------------------------------------------
@@ -329,10 +352,48 @@ def _questions(checker: Checker, work: _Work, dialogue: _Dialogue) -> _Found:
 
 
 def _kernel(checker: Checker, work: _Work, dialogue: _Dialogue) -> VerdictLayer:
+    """Names the faults of this kernel; where its guard has some, every fixpoint of the solution must pass ours too."""
     version = checker.programs.numbers
-    known = ", ".join(f"#{bug.issue}" for bug in affecting(version))
-    known = f"known bugs of {checker.programs.version}: {known}" if known else "no known bug of this version"
-    return VerdictLayer(name="kernel", ok=True, detail=known)
+    issues = ", ".join(f"#{bug.issue}" for bug in affecting(version))
+    known = f"known bugs of {checker.programs.version}: {issues}" if issues else "no known bug of this version"
+    if not guard_is_faulty(version):
+        return VerdictLayer(name="kernel", ok=True, detail=known)
+    if not work.fixes:
+        return VerdictLayer(name="kernel", ok=True, detail=f"no fixpoint is written in it; {known}")
+    try:
+        number = guard.deeply(lambda: _guarded(work, dialogue))
+    except (guard.Unguarded, Unreadable) as error:
+        return VerdictLayer(name="kernel", ok=False, detail=f"{error}; {known}")
+    return VerdictLayer(name="kernel", ok=True, detail=f"{number} terms passed a second guard; {known}")
+
+
+def _guarded(work: _Work, dialogue: _Dialogue) -> int:
+    """How many of the solution's own terms, all the theorem rests on, passed. Raises Unguarded or Unreadable."""
+    for setting in ("Set Printing All.", "Set Printing Depth 1000000."):
+        dialogue.say(setting)
+    read: dict[str, Term | None] = {}
+
+    def body(name: str) -> Term | None:
+        if name not in read:
+            error, text = dialogue.say(f"Print {name.partition('@')[0]}.") if _NAME.match(name) else ("", "")
+            read[name] = printed(text) if error is None else None
+        return read[name]
+
+    todo, seen = [f"{work.library}.Solution.{work.name}"], set[str]()
+    while todo:
+        name = todo.pop()
+        if name in seen or name.partition(".")[2] in work.trusted:
+            continue
+        seen.add(name)
+        term = body(name)
+        if term is None:
+            continue
+        try:
+            guard.check(term, body)
+        except guard.Unguarded as error:
+            raise guard.Unguarded(f"{name.replace(work.library + '.', '')}: {error}") from error
+        todo += [found for found in guard.constants(term) if found.startswith(("Solution.", work.library))]
+    return len(seen)
 
 
 def _axioms(checker: Checker, work: _Work, dialogue: _Dialogue) -> tuple[VerdictLayer, tuple[str, ...]]:
