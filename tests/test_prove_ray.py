@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
@@ -18,6 +19,13 @@ from proving import many, toy_file
 from test_prove import traces, verdicts
 
 
+def search() -> list[str]:
+    """The words of the search in ``on_ray.py``, which cannot be imported without Ray."""
+    text = (Path(__file__).parent / "on_ray.py").read_text()
+    assigned = next(line for line in text.splitlines() if line.startswith("SEARCH = "))
+    return list(ast.literal_eval(assigned.removeprefix("SEARCH = ")))
+
+
 def test_without_ray_the_command_that_installs_it_is_said(tmp_path, llemma):
     if importlib.util.find_spec("ray") is not None:
         pytest.skip("ray is installed")
@@ -31,13 +39,12 @@ def test_without_ray_the_command_that_installs_it_is_said(tmp_path, llemma):
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason='needs Ray: pip install -e ".[ray]"')
 def test_a_cluster_that_loses_a_node_ends_with_the_rows_of_one_machine(tmp_path, root):
     source = toy_file(tmp_path / "many.toy", many(40))
-    words = [f"source={source}", f"run={tmp_path / 'here'}", "search=best_first,mcts", "model=fixed", "cache=none"]
-    prove(resolve(ProveConfig, words=words))
-    command = [sys.executable, str(root / "tests" / "on_ray.py"), str(source), str(tmp_path / "there")]
+    prove(resolve(ProveConfig, words=[f"source={source}", f"run={tmp_path / 'here'}", *search()]))
+    command = [sys.executable, str(root / "tests" / "on_ray.py"), str(source), str(tmp_path / "there"), str(tmp_path / "told")]
     environment = {**os.environ, "RAY_DISABLE_DOCKER_CPU_WARNING": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = json.loads((tmp_path / "told").read_text())
     assert told["errors"] == 0 and told["alive"] == 2 and 5 <= told["killed_at"][0] < 120, told
     assert verdicts(tmp_path / "there") == verdicts(tmp_path / "here")
     assert traces(tmp_path / "there") == traces(tmp_path / "here")
