@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -15,11 +16,12 @@ from llemma.errors import ProverError
 from llemma.prove.cache import Cache
 from llemma.prove.config import Budget
 from llemma.provers import Limits, Prover
-from llemma.records import Failure, ProofState, Theorem, Verdict
+from llemma.records import Failure, ProofState, Theorem, Verdict, VerdictLayer
 
 T = TypeVar("T")
 
 PAUSES = (0.1, 0.3, 1.0, 3.0, 3.0, 3.0)  # seconds before each further try of a call that the prover could not make
+REFUSALS = 3  # equal ones after which the check's refusal of a believed path is taken for final
 TRIES = 3  # of a call whose worker died: one that is killed from outside says nothing about the tactic
 
 
@@ -88,21 +90,24 @@ class Session:
     def confirm(self, tactics: tuple[str, ...]) -> Proof | Verdict:
         """The proof that these tactics are, or the verdict that refuses it.
 
-        A path that the prover believed is seldom refused, so a refusal is asked for again: a process of the check may
-        have been killed from outside.
+        A path that the prover believed is seldom refused, so a refusal is asked for again until it has come the same
+        way several times: a process of the check may have been killed from outside.
         """
-        return self._judge(self.script(tactics), tactics, TRIES)
+        return self._judge(self.script(tactics), tactics, REFUSALS)
 
     def judge(self, text: str) -> Proof | Verdict:
         """The same for the text of a proof; asked once."""
         return self._judge(text, (), 1)
 
-    def _judge(self, text: str, tactics: tuple[str, ...], tries: int) -> Proof | Verdict:
-        for left in reversed(range(tries)):
+    def _judge(self, text: str, tactics: tuple[str, ...], equal: int) -> Proof | Verdict:
+        """The verdict; a refusal counts when it came ``equal`` times, or the text alone was to blame."""
+        refusals: Counter[tuple[VerdictLayer, ...]] = Counter()
+        for _ in range(3 * equal):
             verdict = self._steady(lambda: self.prover.check(self.theorem, text, self.check_limits))
             if verdict.proved:
                 return Proof(text=text, tactics=tactics, verdict=verdict)
-            if not left or _by_the_gate(verdict):
+            refusals[verdict.layers] += 1
+            if refusals[verdict.layers] >= equal or _by_the_gate(verdict):
                 break
         self.rejected += 1
         return verdict
