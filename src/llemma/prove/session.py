@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from llemma.errors import ProverError
+from llemma.errors import ProverError, SandboxError
 from llemma.prove.cache import Cache
 from llemma.prove.config import Budget
 from llemma.provers import Limits, Prover
@@ -123,11 +123,11 @@ class Session:
         return result
 
     def _steady(self, call: Callable[[], T]) -> T:
-        """The result of a call, made again while the prover says that its failure may pass."""
+        """The result of a call, made again while the prover or its walls say that the failure may pass."""
         for pause in PAUSES:
             try:
                 return call()
-            except ProverError as error:
+            except (ProverError, SandboxError) as error:
                 if not error.retryable or self.stop.wait(pause):
                     raise
                 self.crashes += 1
