@@ -417,14 +417,20 @@ def test_a_check_whose_process_was_killed_is_asked_again_and_a_steady_refusal_is
             self.asked += 1
             if self.asked > self.killed:
                 return super().check(theorem, proof)
-            layer = VerdictLayer(name="compile", ok=False, detail="killed" if self.same else f"at {self.asked} MB")
+            layer = VerdictLayer(name="compile", ok=False, detail="no such tactic" if self.same else "ended with -9")
             return Verdict(proved=False, axioms=(), layers=(layer,), seconds=0.1)
 
     words = ["names=and_swap"]
-    for killed, same, proved in ((1, True, True), (2, True, True), (3, True, False), (5, False, True)):
+    for killed, same, proved in (
+        (1, True, True),
+        (2, True, True),
+        (3, True, False),
+        (9, False, True),
+        (99, False, False),
+    ):
         prover = Killed(killed, same)
         assert prove(settings(tmp_path, *words), prover=prover).theorems[0]["proved"] is proved
-        assert prover.asked == (killed + 1 if proved else 3)
+        assert prover.asked == (killed + 1 if proved else 3 if same else 12)
 
 
 def test_a_dead_worker_is_asked_again_and_changes_nothing(tmp_path):

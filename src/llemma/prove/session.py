@@ -5,6 +5,7 @@ A call counts whether its result comes from the cache or from the prover, so tha
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter
@@ -20,8 +21,11 @@ from llemma.records import Failure, ProofState, Theorem, Verdict, VerdictLayer
 
 T = TypeVar("T")
 
+_DEATH = re.compile(r"\b(killed|died|crashed|ended (?:with|when|before)|could not be decided)\b")
+
 PAUSES = (0.1, 0.3, 1.0, 3.0, 3.0, 3.0)  # seconds before each further try of a call that the prover could not make
 REFUSALS = 3  # equal ones after which the check's refusal of a believed path is taken for final
+DEATHS = 12  # refusals that speak of a dead process after which the proof itself is taken to kill it
 TRIES = 3  # of a call whose worker died: one that is killed from outside says nothing about the tactic
 
 
@@ -91,7 +95,7 @@ class Session:
         """The proof that these tactics are, or the verdict that refuses it.
 
         A path that the prover believed is seldom refused, so a refusal is asked for again until it has come the same
-        way several times: a process of the check may have been killed from outside.
+        way several times, and more often when it speaks of a dead process: one may have been killed from outside.
         """
         return self._judge(self.script(tactics), tactics, REFUSALS)
 
@@ -102,11 +106,11 @@ class Session:
     def _judge(self, text: str, tactics: tuple[str, ...], equal: int) -> Proof | Verdict:
         """The verdict; a refusal counts when it came ``equal`` times, or the text alone was to blame."""
         refusals: Counter[tuple[VerdictLayer, ...]] = Counter()
-        for _ in range(3 * equal):
+        for _ in range(1 if equal == 1 else DEATHS):
             verdict = self._steady(lambda: self.prover.check(self.theorem, text, self.check_limits))
             if verdict.proved:
                 return Proof(text=text, tactics=tactics, verdict=verdict)
-            refusals[verdict.layers] += 1
+            refusals[verdict.layers] += not _by_a_death(verdict)
             if refusals[verdict.layers] >= equal or _by_the_gate(verdict):
                 break
         self.rejected += 1
@@ -137,6 +141,11 @@ class Session:
 def _by_the_gate(verdict: Verdict) -> bool:
     """Whether the text itself is refused, before anything ran."""
     return bool(verdict.layers) and verdict.layers[0].name == "gate" and not verdict.layers[0].ok
+
+
+def _by_a_death(verdict: Verdict) -> bool:
+    """Whether a layer says that a process ended before it could answer."""
+    return any(not layer.ok and _DEATH.search(layer.detail) for layer in verdict.layers)
 
 
 def why_not(verdict: Verdict) -> str:
