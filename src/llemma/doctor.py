@@ -1,6 +1,6 @@
 """What works on this machine, and for what does not, the cause and the remedy.
 
-Looks only; changes and installs nothing. Provers are reported when that part exists.
+Looks only; changes and installs nothing. How long Lean takes to start is measured once and kept in the cache.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llemma.config import setting
-from llemma.errors import Caught, boundary
+from llemma.errors import Caught, ProverError, SandboxError, boundary
 from llemma.plugins import EXTRA_OF
 from llemma.run import cores
 
@@ -49,6 +49,7 @@ def examine(folder: Path = Path()) -> list[Check]:
         *_packages(),
         *_torch(),
         *_sandbox(),
+        _lean(),
         _mathematical_packages(),
         _disk(folder),
         _data(),
@@ -123,6 +124,19 @@ def _sandbox() -> list[Check]:
     detail = f"tier {best.name}: {best.detail}; attacked before saying so" if ok else best.detail
     remedy = "" if ok else "what the next lines say, or sandbox=docker:IMAGE"
     return [Check(name="sandbox", ok=ok, detail=detail, remedy=remedy, needed=False), *worse]
+
+
+def _lean() -> Check:
+    from llemma.provers.lean.probe import cold_start
+    from llemma.provers.lean.toolchain import INSTALL, find
+
+    try:
+        lean = find()
+        start = cold_start(lean)
+    except (ProverError, SandboxError) as error:
+        return Check(name="Lean", ok=False, detail=str(error), remedy=INSTALL, needed=False)
+    detail = f"{lean.version}, starts in {start.seconds:g} s (measured {start.date}), walls {start.walls}; {lean.lean}"
+    return Check(name="Lean", ok=True, detail=f"{detail}; Mathlib: prover.project=FOLDER", needed=False)
 
 
 def _mathematical_packages() -> Check:
