@@ -37,7 +37,6 @@ EXTRA_OF = {
     "vllm": "vllm",
     "selectolax": "corpus",
     "fastwarc": "corpus",
-    "resiliparse": "corpus",
     "zstandard": "corpus",
 }
 

@@ -1,7 +1,8 @@
 """Web pages with formulas out of WARC files of a crawl: gz, zstd or plain.
 
-Pages that cannot hold a formula are left out by their raw bytes, before parsing; what is kept comes as Markdown with its
-ledger of formulas in ``meta``. Files are read in the given order, so a run over the same files yields the same documents.
+Pages that cannot hold a formula are left out by their raw bytes, before parsing; what is kept comes as Markdown with
+its ledger of formulas in ``meta``. Files are read in the given order, so a run over the same files yields the same
+documents.
 """
 
 from __future__ import annotations
