@@ -121,7 +121,8 @@ def warc_record(url: str, body: bytes, headers: str = "Content-Type: text/html")
     http = f"HTTP/1.1 200 OK\r\n{headers}\r\n\r\n".encode() + body
     head = (
         f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: {url}\r\nWARC-Date: 2026-01-01T00:00:00Z\r\n"
-        "WARC-Record-ID: <urn:uuid:12345678-1234-5678-1234-567812345678>\r\nContent-Type: application/http; msgtype=response\r\n"
+        "WARC-Record-ID: <urn:uuid:12345678-1234-5678-1234-567812345678>\r\nContent-Type: application/http; "
+        "msgtype=response\r\n"
         f"Content-Length: {len(http)}\r\n\r\n"
     )
     return head.encode() + http + b"\r\n\r\n"

@@ -1,6 +1,7 @@
 """Pages made to break an extractor: nothing crashes, nothing hangs, nothing grows without bound.
 
-``LLEMMA_HOSTILE=10000 pytest tests/test_html_hostile.py -m slow`` tries that many mutations of real pages (``LLEMMA_DATA``).
+``LLEMMA_HOSTILE=10000 pytest tests/test_html_hostile.py -m slow`` tries that many mutations of real pages
+(``LLEMMA_DATA``).
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 _SELF_CLOSED = re.compile(r"<(script|style|a|div|span|p|iframe|textarea|title|i|b|em|td|li)((?:\s[^<>]*?)?)/>")
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)([^<>]*)>")
 _DEEPEST = 500  # elements inside elements; browsers stop at 512
+_VOID_TAGS = ("<br", "<img", "<!--", "<input", "<meta", "<link", "<hr", "<BR", "<IMG")
 _STRIDE = 8192
 _MOST_ATTRIBUTES = 400
 _LONG_TAG = re.compile(r"<[a-zA-Z][^<>]{8000,}>?")
@@ -85,7 +86,7 @@ def _fewer_attributes(found: re.Match[str]) -> str:
 
 
 def _may_be_deep(page: str) -> bool:
-    """Whether elements may be nested deeper than browsers go: at the end of some part, many more are open than closed."""
+    """Whether elements may be nested deeper than browsers go: in some part many more are open than closed."""
     size = max(4096, len(page) // 64)
     opened = void = 0
     for start in range(0, len(page), size):
@@ -93,7 +94,7 @@ def _may_be_deep(page: str) -> bool:
         opened += part.count("<") - 2 * part.count("</")
         if opened - void > _DEEPEST * 2:
             head = page[: start + size]
-            void = sum(map(head.count, ("<br", "<img", "<!--", "<input", "<meta", "<link", "<hr", "<BR", "<IMG")))
+            void = sum(map(head.count, _VOID_TAGS))
             if opened - void > _DEEPEST * 2:
                 return True
     return False
