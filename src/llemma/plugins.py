@@ -36,6 +36,9 @@ EXTRA_OF = {
     "matplotlib": "page",
     "ray": "ray",
     "vllm": "vllm",
+    "selectolax": "corpus",
+    "fastwarc": "corpus",
+    "zstandard": "corpus",
 }
 
 
