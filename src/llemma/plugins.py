@@ -35,6 +35,10 @@ EXTRA_OF = {
     "latex2mathml": "page",
     "matplotlib": "page",
     "vllm": "vllm",
+    "selectolax": "corpus",
+    "fastwarc": "corpus",
+    "resiliparse": "corpus",
+    "zstandard": "corpus",
 }
 
 
