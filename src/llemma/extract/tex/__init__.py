@@ -7,11 +7,9 @@ nothing: a macro that works on TeX's internals is kept with its definition.
 
 from __future__ import annotations
 
-import functools
 import json
 import posixpath
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,7 +26,7 @@ from llemma.extract.tex.project import Limits, Project, Refusal, open_project
 __all__ = ["Limits", "Paper", "Project", "Refusal", "TexOptions", "clean_paper", "clean_text", "extract_tex"]
 
 _TEX = (".tex", ".ltx", ".latex")
-_CLASS = re.compile(rb"\\document(?:class|style)\b")
+_CLASS = re.compile(rb"\\document(?:class|style)")
 _BEGIN = re.compile(rb"\\begin\s*\{document\}")
 _FAVOURITES = ("main", "ms", "paper", "article", "arxiv", "manuscript")
 
@@ -100,17 +98,19 @@ def clean_paper(files: Mapping[str, bytes], options: TexOptions = TexOptions()) 
     preamble, inner = body.split_document(text)
     if options.bibliography:
         inner = _with_bbl(inner, flattener, main)
-    expander = Expander(len(text))
+    choice = _choice(options)
+    expander = Expander(
+        len(text), commands=body.dropped_commands(choice), environments=body.dropped_environments(choice)
+    )
     expander.prepare(flat.defined)
     for style in flat.styles:
         expander.collect(style, trusted=False)
     expander.collect(preamble)
-    removed: Counter[str] = Counter()
-    title = expander.expand(body.find_title(preamble))
+    title = expander.expand(body.find_title(preamble) or body.find_title(inner))
     abstract = expander.expand(body.find_abstract(preamble))
     inner = expander.expand(inner)
-    title = title or body.find_title(inner)
-    inner = _cutter(options).cut(inner, removed)
+    if not options.appendix:
+        inner = body.without_appendix(inner)
     definitions = expander.kept_definitions(f"{title}\n{abstract}\n{inner}") if options.definitions else []
     parts = [
         "\n".join(definitions),
@@ -118,16 +118,17 @@ def clean_paper(files: Mapping[str, bytes], options: TexOptions = TexOptions()) 
         f"\\begin{{abstract}}\n{abstract}\n\\end{{abstract}}" if abstract else "",
         inner,
     ]
-    whole = "\n\n".join([*filter(None, parts[:1]), *(settle(part) for part in parts[1:] if part)])
-    whole = flat.held.restore(body.tidy(whole.replace(DECIDED, "\\")))
+    if flat.asks:
+        parts[1:] = map(settle, parts[1:])
+    whole = flat.held.restore(body.tidy("\n\n".join(filter(None, parts)).replace(DECIDED, "\\")))
     return Paper(
         text=whole,
         title=flat.held.restore(settle(title.replace(DECIDED, "\\"))),
         main=main,
         files=tuple(dict.fromkeys(flat.used)),
         encoding=flat.encodings[main],
-        macros={"defined": len(expander.meanings), "written_out": expander.used.total(), "kept": len(definitions)},
-        removed=dict(removed),
+        macros={"defined": expander.defined, "written_out": expander.written_out, "kept": len(definitions)},
+        removed=dict(expander.removed),
         problems=_problems(flat),
     )
 
@@ -150,9 +151,10 @@ def find_main(files: Mapping[str, bytes]) -> str | None:
     def rank(path: str) -> tuple[bool, bool, bool, int, int, str]:
         data = files[path]
         stem = posixpath.splitext(posixpath.basename(path))[0].lower()
-        whole = _has(data, _CLASS), _has(data, _BEGIN)
+        begins = _has(data, _BEGIN)
+        whole = begins and (_has(data[:100_000], _CLASS) or b"\\input" in data[:10_000])  # the class may be in a file
         part = b"{subfiles}" in data[:2_000] or b"{standalone}" in data[:2_000]
-        return (not all(whole) or part, not any(whole), stem not in _FAVOURITES, path.count("/"), -len(data), path)
+        return (not whole or part, not begins, stem not in _FAVOURITES, path.count("/"), -len(data), path)
 
     return min(texs, key=rank)
 
@@ -185,13 +187,10 @@ def _readme(files: Mapping[str, bytes]) -> str | None:
     return None
 
 
-@functools.lru_cache(maxsize=16)
-def _cutter(options: TexOptions) -> body.Cutter:
-    choice = body.Choice(
-        appendix=options.appendix, bibliography=options.bibliography, pictures=options.pictures, layout=options.layout,
-        people=options.people,
-    )  # fmt: skip
-    return body.Cutter(choice)
+def _choice(options: TexOptions) -> body.Choice:
+    return body.Choice(
+        bibliography=options.bibliography, pictures=options.pictures, layout=options.layout, people=options.people
+    )
 
 
 def _with_bbl(inner: str, flattener: Flattener, main: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 
 from llemma.extract.tex import scan
@@ -13,8 +12,6 @@ _TITLE = re.compile(scan.ODD + r"(title|Title|icmltitle|papertitle)(?![A-Za-z])\
 _ABSTRACT_BEGIN = re.compile(r"\\begin\s*\{abstract\}")
 _ABSTRACT = re.compile(scan.ODD + r"(abstract|Abstract)(?![A-Za-z])\s*(?=\{)")
 _APPENDIX = re.compile(scan.ODD + r"(appendix(?![A-Za-z@])|begin\s*\{appendi(?:x|ces)\})")
-# Both begin with a line end as it is, not as a class: the search for one character is the fastest there is.
-_BLANK_END = re.compile(r"\n(?<=[ \t]\n)")
 _GAP = re.compile(r"\n\n\n+")
 _BIBLIOGRAPHY = {"bibliography": 1, "printbibliography": 0, "bibdata": 1}
 
@@ -23,7 +20,6 @@ _BIBLIOGRAPHY = {"bibliography": 1, "printbibliography": 0, "bibdata": 1}
 class Choice:
     """Which parts are kept."""
 
-    appendix: bool = True
     bibliography: bool = False
     pictures: bool = False
     layout: bool = False
@@ -44,103 +40,47 @@ def split_document(text: str) -> tuple[str, str]:
 
 def find_title(text: str) -> str:
     """The argument of ``\\title``, or nothing."""
+    look = scan.Scanner()
     found = _TITLE.search(text)
     if found is None:
         return ""
-    short = scan.optional(text, found.end())
-    title = scan.braced(text, short[1] if short else found.end())
+    short = look.optional(text, found.end())
+    title = look.braced(text, short[1] if short else found.end())
     return " ".join(title[0].split()) if title else ""
 
 
 def find_abstract(preamble: str) -> str:
     """An abstract that stands in the preamble, as an environment or as the argument of ``\\abstract``."""
+    look = scan.Scanner()
     begin = _ABSTRACT_BEGIN.search(preamble)
     if begin:
-        end = scan.environment_end(preamble, begin.end(), "abstract")
+        end = look.environment_end(preamble, begin.end(), "abstract")
         return preamble[begin.end() : end[0]].strip() if end else ""
     command = _ABSTRACT.search(preamble)
-    group = scan.braced(preamble, command.end()) if command else None
+    group = look.braced(preamble, command.end()) if command else None
     return group[0].strip() if group else ""
 
 
-class Cutter:
-    """Removes what ``choice`` does not keep. Its pattern is built once and serves many papers."""
+def dropped_commands(choice: Choice) -> dict[str, int]:
+    """The commands that go, and how many groups go with each. The title goes as well: it is put in front."""
+    groups = {"title": 1, "icmltitle": 1}
+    groups |= {} if choice.layout else LAYOUT
+    groups |= {} if choice.people else PEOPLE
+    return groups | ({} if choice.bibliography else _BIBLIOGRAPHY)
 
-    def __init__(self, choice: Choice) -> None:
-        self.choice = choice
-        self._groups: dict[str, int] = {"title": 1, "icmltitle": 1}
-        if not choice.layout:
-            self._groups |= LAYOUT
-        if not choice.people:
-            self._groups |= PEOPLE
-        if not choice.bibliography:
-            self._groups |= _BIBLIOGRAPHY
-        self._dropped = set() if choice.pictures else set(PICTURES)
-        if not choice.bibliography:
-            self._dropped |= REFERENCES
-        words, environments = scan.word_trie(self._groups), scan.word_trie(self._dropped)
-        self._pattern = re.compile(
-            rf"{scan.ODD}((?:{words})(?![A-Za-z@])|begin\s*\{{(?:{environments})\}})(?:[ \t]*\n)?"
-        )
 
-    def cut(self, text: str, removed: Counter[str]) -> str:
-        """``text`` without what is not kept; ``removed`` counts the environments that went."""
-        if not self.choice.appendix:
-            text = _without_appendix(text)
-        out: list[str] = []
-        at = 0
-        failed: Counter[str] = Counter()
-        found = self._pattern.search(text)
-        while found is not None:
-            word, start = found[1], found.start(1) - 1
-            end = found.end()
-            if word[-1] == "}":
-                name = word[word.index("{") + 1 : -1]
-                span = scan.environment_end(text, found.end(1), name) if failed[name] < 3 else None
-                if span is None:
-                    failed[name] += 1
-                else:
-                    removed[name] += 1
-                    out.append(text[at:start])
-                    at = end = span[1]
-            else:
-                out.append(text[at:start])
-                groups = self._groups[word]
-                at = end = self._behind(text, found.end(1), groups) if groups else self._behind_word(text, found)
-            found = self._pattern.search(text, end)
-        out.append(text[at:])
-        return "".join(out)
-
-    def _behind_word(self, text: str, found: re.Match[str]) -> int:
-        """A layout command takes the rest of its line with it when it stands alone on the line."""
-        start, end = found.start(1) - 1, found.end()
-        alone = start == 0 or text[start - 1] == "\n"
-        if end > found.end(1) and text[end - 1] == "\n" and not alone:
-            return found.end(1)
-        return end
-
-    def _behind(self, text: str, at: int, groups: int) -> int:
-        if text.startswith("*", at):
-            at += 1
-        if text[at : at + 1] in {"[", " ", "\n"}:
-            given = scan.optional(text, at)
-            at = given[1] if given else at
-        for _ in range(groups):
-            group = scan.braced(text, at)
-            if group is None:
-                break
-            at = group[1]
-        return at
+def dropped_environments(choice: Choice) -> frozenset[str]:
+    """The environments that go with all that is in them."""
+    return (frozenset() if choice.pictures else PICTURES) | (frozenset() if choice.bibliography else REFERENCES)
 
 
 def tidy(text: str) -> str:
-    """At most one empty line in a row, no blanks at the ends of lines."""
-    if _BLANK_END.search(text):
-        text = "\n".join([line.rstrip(" \t") for line in text.split("\n")])
+    """At most one empty line in a row, none at the ends."""
     return _GAP.sub("\n\n", text).strip()
 
 
-def _without_appendix(text: str) -> str:
+def without_appendix(text: str) -> str:
+    """``text`` up to its appendix, with the list of references behind it when there is one."""
     found = _APPENDIX.search(text)
     if found is None:
         return text

@@ -75,7 +75,7 @@ def _decode(data: bytes, hint: str | None) -> tuple[str, str]:
     try:
         return data.decode("utf-8"), "utf-8"
     except UnicodeDecodeError as error:
-        if error.reason == "unexpected end of data" and error.end == len(data):
+        if error.reason == "unexpected end of data" and error.end == len(data) and not data[: error.start].isascii():
             return data.decode("utf-8", "replace"), "utf-8"  # cut off within a character
     for encoding in (declared(data), hint):
         if encoding and encoding != "utf-8":

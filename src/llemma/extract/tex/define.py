@@ -13,17 +13,19 @@ from typing import Literal
 
 from llemma.extract.tex import scan
 from llemma.extract.tex.decode import NO_VALUE
+from llemma.extract.tex.scan import Scanner
 
 LONGEST_NAME = 60  # a longer name is nobody's macro
 LONGEST_BODY = 20_000
 
-ParamKind = Literal["token", "until", "optional", "star", "text"]
+ParamKind = Literal["token", "until", "optional", "star", "text", "group"]
 MeaningKind = Literal["macro", "environment", "theorem", "let", "switch", "opaque"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Param:
-    """One parameter: an undelimited one, one that ends at ``mark``, one in brackets, a star, or fixed text to skip."""
+    """One parameter: an undelimited one, one that ends at ``mark``, one in brackets, a star, fixed text to skip, or a
+    group that may be absent."""
 
     kind: ParamKind
     default: str = ""
@@ -82,38 +84,43 @@ _INTERNAL = re.compile(
 _NOT_PLAIN = re.compile(scan.ODD + r"(?:ifmmode)(?![A-Za-z@])")
 
 
-def read_definition(text: str, at: int, word: str) -> tuple[Meaning | None, int] | None:
+def read_definition(look: Scanner, text: str, at: int, word: str) -> tuple[Meaning | None, int] | None:
     """The definition that ``\\word`` begins, where ``at`` is the index behind the word, and the index behind it.
 
     The meaning is None for a definition that defines nothing of interest; the result is None when the text does not
     have the form of a definition, as inside the replacement text of another one.
     """
     if word in _PRIMITIVE:
-        return _primitive(text, at, word)
+        return _primitive(look, text, at, word)
     if word == "let":
         return _let(text, at)
     if word == "newif":
         return _newif(text, at)
     if word == "newtheorem":
-        return _theorem(text, at)
+        return _theorem(look, text, at)
     if word in _ENVIRONMENT:
-        return _environment(text, at, word)
+        return _environment(look, text, at, word)
     star = _STAR.match(text, at)
     behind = star.end() if star else at
     found = _NAME.match(text, behind)
     if found is None or len(name := found[1] or found[2]) > LONGEST_NAME:
         return None
     if word in _LATEX:
-        return _newcommand(text, found.end(), word, name)
+        return _newcommand(look, text, found.end(), word, name)
     if word in _XPARSE:
-        return _xparse(text, found.end(), word, name)
+        return _xparse(look, text, found.end(), word, name)
     if word == "DeclareMathOperator":
-        group = scan.argument(text, found.end())
+        group = look.argument(text, found.end())
         star_name = "\\operatorname*" if star else "\\operatorname"
-        return group and (_meaning(name, (), f"{star_name}{{{group[0]}}}", f"\\{word}{'*' if star else ''}{{\\{name}}}{{{group[0]}}}"), group[1])
+        return group and (
+            _meaning(
+                name, (), f"{star_name}{{{group[0]}}}", f"\\{word}{'*' if star else ''}{{\\{name}}}{{{group[0]}}}"
+            ),
+            group[1],
+        )
     if word in _PAIRED:
-        return _paired(text, found.end(), name)
-    return _register(text, at, found.end(), word, name)
+        return _paired(look, text, found.end(), name)
+    return _register(look, text, at, found.end(), word, name)
 
 
 def pieces(body: str) -> tuple[str | int, ...]:
@@ -134,41 +141,39 @@ def _meaning(name: str, params: tuple[Param, ...], body: str, source: str, *, so
     cut = pieces(body)
     known = all(piece <= sum(p.kind != "text" for p in params) for piece in cut if isinstance(piece, int))
     opaque = len(body) >= LONGEST_BODY or not known or _INTERNAL.search(body) is not None
-    return Meaning(
-        name=name, kind="opaque" if opaque else "macro", params=params, body=cut, source=source, soft=soft
-    )
+    return Meaning(name=name, kind="opaque" if opaque else "macro", params=params, body=cut, source=source, soft=soft)
 
 
-def _counted(text: str, at: int) -> tuple[tuple[Param, ...], int]:
+def _counted(look: Scanner, text: str, at: int) -> tuple[tuple[Param, ...], int]:
     """The parameters that ``[n][default]`` declare."""
     found = _COUNT.match(text, at)
     if found is None:
         return (), at
     count, at = int(found[1]), found.end()
-    given = scan.optional(text, at) if count else None
+    given = look.optional(text, at) if count else None
     first = (Param(kind="optional", default=given[0]),) if given else ()
     return first + (Param(kind="token"),) * (count - len(first)), given[1] if given else at
 
 
-def _newcommand(text: str, at: int, word: str, name: str) -> tuple[Meaning | None, int] | None:
-    params, behind = _counted(text, at)
-    group = scan.argument(text, behind)
+def _newcommand(look: Scanner, text: str, at: int, word: str, name: str) -> tuple[Meaning | None, int] | None:
+    params, behind = _counted(look, text, at)
+    group = look.argument(text, behind)
     if group is None:
         return None
     source = f"\\{word}{{\\{name}}}{text[at:behind].strip()}{{{group[0]}}}"
     return _meaning(name, params, group[0], source, soft=word.startswith("provide")), group[1]
 
 
-def _primitive(text: str, at: int, word: str) -> tuple[Meaning | None, int] | None:
+def _primitive(look: Scanner, text: str, at: int, word: str) -> tuple[Meaning | None, int] | None:
     found = _PLAIN.match(text, at)
     brace = text.find("{", found.end(), found.end() + 200) if found else -1
     if found is None or brace < 0 or len(found[1]) > LONGEST_NAME:
         return None
     head = text[found.end() : brace]
-    end = scan.group_end(text, brace, LONGEST_BODY)
+    end = look.group_end(text, brace, LONGEST_BODY)
     if "}" in head or "\n\n" in head or end < 0:
         return None
-    source = f"\\{word}\\{found[1]}{text[found.end():end]}"
+    source = f"\\{word}\\{found[1]}{text[found.end() : end]}"
     params = _delimited(head.strip() if "#" not in head else head.lstrip())
     if params is None:
         return Meaning(name=found[1], kind="opaque", source=source), end
@@ -197,27 +202,27 @@ def _newif(text: str, at: int) -> tuple[Meaning | None, int] | None:
     return found and (Meaning(name=found[1], kind="switch", source=text[at - 6 : found.end()]), found.end())
 
 
-def _theorem(text: str, at: int) -> tuple[Meaning | None, int] | None:
+def _theorem(look: Scanner, text: str, at: int) -> tuple[Meaning | None, int] | None:
     star = _STAR.match(text, at)
     found = _BRACED_NAME.match(text, star.end() if star else at)
     if found is None:
         return None
-    counter = scan.optional(text, found.end())
-    title = scan.braced(text, counter[1] if counter else found.end())
+    counter = look.optional(text, found.end())
+    title = look.braced(text, counter[1] if counter else found.end(), 1_000)
     if title is None:
         return None
-    within = scan.optional(text, title[1])
+    within = look.optional(text, title[1])
     return Meaning(name=found[1], kind="theorem", body=(title[0],)), within[1] if within else title[1]
 
 
-def _environment(text: str, at: int, word: str) -> tuple[Meaning | None, int] | None:
+def _environment(look: Scanner, text: str, at: int, word: str) -> tuple[Meaning | None, int] | None:
     star = _STAR.match(text, at)
     found = _BRACED_NAME.match(text, star.end() if star else at)
     if found is None or len(found[1]) > LONGEST_NAME:
         return None
-    params, behind = _counted(text, found.end())
-    begin = scan.braced(text, behind)
-    end = scan.braced(text, begin[1]) if begin else None
+    params, behind = _counted(look, text, found.end())
+    begin = look.braced(text, behind)
+    end = look.braced(text, begin[1]) if begin else None
     if begin is None or end is None:
         return None
     first, last = _meaning("", params, begin[0], ""), _meaning("", params, end[0], "")
@@ -231,9 +236,9 @@ def _environment(text: str, at: int, word: str) -> tuple[Meaning | None, int] | 
     )  # fmt: skip
 
 
-def _xparse(text: str, at: int, word: str, name: str) -> tuple[Meaning | None, int] | None:
-    spec = scan.braced(text, at)
-    body = scan.braced(text, spec[1]) if spec else None
+def _xparse(look: Scanner, text: str, at: int, word: str, name: str) -> tuple[Meaning | None, int] | None:
+    spec = look.braced(text, at)
+    body = look.braced(text, spec[1]) if spec else None
     if spec is None or body is None:
         return None
     source = f"\\{word}{{\\{name}}}{{{spec[0]}}}{{{body[0]}}}"
@@ -242,7 +247,7 @@ def _xparse(text: str, at: int, word: str, name: str) -> tuple[Meaning | None, i
     while (place := scan.skip_space(spec[0], place)) < len(spec[0]):
         letter = spec[0][place].lstrip("+")
         place += 1
-        default = scan.braced(spec[0], place) if letter == "O" else None
+        default = look.braced(spec[0], place) if letter == "O" else None
         place = default[1] if default else place
         if letter in ("m", "o", "s"):
             kind: ParamKind = {"m": "token", "o": "optional", "s": "star"}[letter]  # type: ignore[assignment]
@@ -254,9 +259,9 @@ def _xparse(text: str, at: int, word: str, name: str) -> tuple[Meaning | None, i
     return _meaning(name, tuple(params), body[0], source, soft=word.startswith("Provide")), body[1]
 
 
-def _paired(text: str, at: int, name: str) -> tuple[Meaning | None, int] | None:
-    left = scan.argument(text, at)
-    right = scan.argument(text, left[1]) if left else None
+def _paired(look: Scanner, text: str, at: int, name: str) -> tuple[Meaning | None, int] | None:
+    left = look.argument(text, at)
+    right = look.argument(text, left[1]) if left else None
     if left is None or right is None:
         return None
     params = (Param(kind="star"), Param(kind="optional", default=NO_VALUE), Param(kind="token"))
@@ -268,20 +273,22 @@ def _paired(text: str, at: int, name: str) -> tuple[Meaning | None, int] | None:
     return _meaning(name, params, body, source), right[1]
 
 
-def _register(text: str, at: int, behind: int, word: str, name: str) -> tuple[Meaning | None, int] | None:
+def _register(
+    look: Scanner, text: str, at: int, behind: int, word: str, name: str
+) -> tuple[Meaning | None, int] | None:
     if word in _NUMBERS:
         found = re.compile(r"[^\n{}$]{0,80}").match(text, behind)
         end = found.end() if found else behind
         return Meaning(name=name, kind="opaque", source=f"\\{word}{text[at:end]}".rstrip()), end
     end = behind
     for _ in range(max(0, _REGISTERS[word])):
-        group = scan.braced(text, end)
+        group = look.braced(text, end)
         if group is None:
             return None
         end = group[1]
     if _REGISTERS[word] < 0:  # xargs: [n][defaults]{body}
-        while given := scan.optional(text, end):
+        while given := look.optional(text, end):
             end = given[1]
-        group = scan.braced(text, end)
+        group = look.braced(text, end)
         end = group[1] if group else end
     return Meaning(name=name, kind="opaque", source=f"\\{word}{text[at:end]}"), end

@@ -24,20 +24,32 @@ VERBATIM = ("verbatim", "verbatim*", "Verbatim", "BVerbatim", "LVerbatim", "allt
 COMMENT = ("comment", "filecontents", "filecontents*")
 
 _HELD = re.compile(rf"{OPEN}(\d+){CLOSE}")
-_VERB = re.compile(r"\\verb\*?([^A-Za-z\s*])(.*?)\1")
+_VERB = re.compile(r"\\verb\*?([^A-Za-z\s*])(.{0,500}?)\1")
 _INLINE = re.compile(r"\\(?:lstinline|mintinline)\s*(?:\[[^\]\n]*\])?(?:(?<=\w)|\s*)")
 _CATCODE = re.compile(r"\\catcode\s*`\\?%\s*=?\s*(?:1[123]\b|\\active|\\@?other)")
 _FILE = re.compile(r'\s*(?:\{\s*"?([^{}"\n]*?)"?\s*\}|"([^"\n]+)"|([^\s{}\\%]+))')
 _NAMED = re.compile(r"\s*\{\\?([^{}\s]+)\}")
 _DOCUMENT = re.compile(r"\\begin\s*\{document\}|\\end\s*\{document\}")
-_INSERTS = {"input", "include", "subfile", "subfileinclude", "import", "subimport", "includefrom", "inputfrom", "@input"}
+_INSERTS = {
+    "input",
+    "include",
+    "subfile",
+    "subfileinclude",
+    "import",
+    "subimport",
+    "includefrom",
+    "inputfrom",
+    "@input",
+}
 _STYLES = {"usepackage", "RequirePackage"}
 _VERBATIM_MAKERS = {"lstnewenvironment", "DefineVerbatimEnvironment", "newtcblisting", "newminted", "newverbatim"}
 _SHORT = {"MakeShortVerb", "lstMakeShortInline", "DefineShortVerb"}
 _PATHS = {"url", "path", "nolinkurl", "href"}
 _DEFINED = re.compile(r"\*?\s*\{?\s*\\?([A-Za-z@]+\*?|[^A-Za-z@\s])")
+_ASKING = {"ensuremath", "ifmmode", "xspace"}
 _WORDS = (
     WORDS
+    | _ASKING
     | {"endinput", "excludecomment", "newenvironment", "renewenvironment", "verb", "lstinline", "mintinline", "catcode"}
     | _INSERTS
     | _STYLES
@@ -74,6 +86,7 @@ class Flat:
     missing: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     encodings: dict[str, str] = field(default_factory=dict)
+    asks: bool = False  # whether a command occurs that depends on its surroundings (modes.py)
     defined: set[tuple[str, str]] = field(default_factory=set)  # the word that defines, and the name it defines
 
 
@@ -85,6 +98,7 @@ class Flattener:
         self.files, self._encoding, self._limit = files, encoding, limit
         self._verbatim, self._comment = set(VERBATIM), set(COMMENT)
         self._short = ""
+        self._look = scan.Scanner()
         self._open: list[str] = []  # the files being read, to see cycles
         self._count = 0
         self._pattern = self._compile()
@@ -115,10 +129,11 @@ class Flattener:
             else:
                 assert found is not None
                 look = start + 1
-                end = self._event(text, at, start, found[found.lastindex or 0], out)
+                known = text[start - 1 : start] != "\\" or not scan.escaped(text, start)
+                end = self._event(text, at, start, found[found.lastindex or 0], out) if known else None
                 if end is not None:
                     at = look = end
-                if found[1] == "endinput":
+                if found[1] == "endinput" and end is not None:
                     return "".join(out)
             if 0 <= percent < look:
                 percent = text.find("%", look)
@@ -130,8 +145,8 @@ class Flattener:
     def _event(self, text: str, at: int, start: int, word: str, out: list[str]) -> int | None:
         """Act on the command at ``start``; the index to go on from, None when the text stays as it is."""
         if word in self._short:
-            end = text.find(word, start + 1)
-            if end < 0 or "\n" in text[start:end] or scan.escaped(text, start):
+            end = text.find(word, start + 1, start + 500)
+            if end < 0 or "\n" in text[start:end]:
                 return None
             return self._keep(text, at, start, end + 1, out)
         if word.startswith("begin"):
@@ -144,13 +159,16 @@ class Flattener:
             found = _VERB.match(text, start)
             return self._keep(text, at, start, found.end(), out) if found else None
         if word in {"lstinline", "mintinline"}:
-            end = _inline_end(text, start, word)
+            end = self._inline_end(text, start, word)
             return None if end < 0 else self._keep(text, at, start, end, out)
         if word == "endinput":
             out.append(text[at:start])
             return start
         if word == "catcode":
             return self._catcode(text, at, start, out)
+        if word in _ASKING:
+            self.flat.asks = True
+            return None
         if word in WORDS:
             named = _DEFINED.match(text, start + 1 + len(word))
             if named:
@@ -158,6 +176,20 @@ class Flattener:
         if word not in WORDS or word in {"newenvironment", "renewenvironment"}:
             self._declare(text, start, word)
         return None
+
+    def _inline_end(self, text: str, start: int, word: str) -> int:
+        """The index behind ``\\lstinline[..]|..|`` or ``\\mintinline[..]{language}{..}``, or -1."""
+        found = _INLINE.match(text, start)
+        at = found.end() if found else start + 1 + len(word)
+        if word == "mintinline":
+            language = self._look.braced(text, at)
+            if language is None:
+                return -1
+            at = language[1]
+        if text.startswith("{", at):
+            return self._look.group_end(text, at, 2_000)
+        end = text.find(text[at : at + 1] or "\n", at + 1, at + 500)
+        return -1 if end < 0 or "\n" in text[at:end] else end + 1
 
     def _keep(self, text: str, at: int, start: int, end: int, out: list[str]) -> int:
         out.append(text[at:start])
@@ -167,8 +199,9 @@ class Flattener:
     def _environment(self, text: str, at: int, start: int, word: str, out: list[str]) -> int | None:
         name = word[word.index("{") + 1 : -1].strip()
         mark = f"\\end{{{name}}}"
-        end = text.find(mark, start)
+        end = text.find(mark, start) if self._look.vain > 0 else -1
         if end < 0:
+            self._look.missed(text, start, 100_000)
             return None
         end += len(mark)
         if name in self._comment:
@@ -193,7 +226,8 @@ class Flattener:
         found = _CATCODE.match(text, start)
         if found is None:
             return None
-        ends = [e for e in (scan.enclosing_end(text, found.end(), 10_000), text.find("\\endgroup", start)) if e >= 0]
+        near = found.end(), found.end() + 10_000
+        ends = [e for e in (self._look.enclosing_end(text, near[0], 10_000), text.find("\\endgroup", *near)) if e >= 0]
         end = min(ends, default=found.end())
         out.append(text[at : found.end()])
         out.append(text[found.end() : end].replace("%", self.flat.held.keep("%")))
@@ -214,7 +248,7 @@ class Flattener:
         elif word == "excludecomment":
             self._comment.add(found[1])
         else:  # an environment whose text is a comment
-            body = scan.braced(text, found.end())
+            body = self._look.braced(text, found.end())
             if body and re.match(r"\s*\\comment(?![A-Za-z])", body[0]):
                 self._comment.add(found[1])
             elif body and re.match(r"\s*\\(?:verbatim|lstlisting|Verbatim)(?![A-Za-z])", body[0]):
@@ -223,8 +257,8 @@ class Flattener:
             self._pattern = self._compile()
 
     def _style(self, text: str, at: int) -> None:
-        given = scan.optional(text, at)
-        named = scan.braced(text, given[1] if given else at)
+        given = self._look.optional(text, at)
+        named = self._look.braced(text, given[1] if given else at)
         for name in named[0].split(",") if named else ():
             path = self._find(f"{name.strip()}.sty")
             if path and path not in self._open and path not in self.flat.used and self._may_read():
@@ -282,7 +316,7 @@ class Flattener:
     def _compile(self) -> re.Pattern[str]:
         self._compiled = (self._verbatim | self._comment, self._short)
         environments, words = scan.word_trie(self._compiled[0]), scan.word_trie(_WORDS)
-        command = rf"{scan.ODD}(begin\s*\{{(?:{environments})\}}|(?:{words})(?![A-Za-z@]))"
+        command = rf"\\(begin\s*\{{(?:{environments})\}}|(?:{words})(?![A-Za-z@]))"
         return re.compile(rf"{command}|([{re.escape(self._short)}])" if self._short else command)
 
 
@@ -317,18 +351,3 @@ def _comment(text: str, percent: int, out: list[str]) -> int:
         behind.isalnum() or behind in _PUNCTUATION or behind == "%"
     )
     return after if glued and not scan.CONTROL_WORD_END.search(text, max(line, percent - 60), percent) else end
-
-
-def _inline_end(text: str, start: int, word: str) -> int:
-    """The index behind ``\\lstinline[..]|..|`` or ``\\mintinline[..]{language}{..}``, or -1."""
-    found = _INLINE.match(text, start)
-    at = found.end() if found else start + 1 + len(word)
-    if word == "mintinline":
-        language = scan.braced(text, at)
-        if language is None:
-            return -1
-        at = language[1]
-    if text.startswith("{", at):
-        return scan.group_end(text, at, 2_000)
-    end = text.find(text[at : at + 1] or "\n", at + 1)
-    return -1 if end < 0 or "\n" in text[at:end] else end + 1

@@ -33,45 +33,59 @@ def settle(text: str) -> str:
     return text
 
 
-def in_math(text: str, start: int, at: int) -> bool:
-    """Whether ``at`` is inside a formula, given that ``start`` is not."""
-    mode = False
-    stack: list[tuple[str, bool]] = []
-    for found in _MARKS.finditer(text, start, at):
-        side, name, box, bracket, dollars, brace = found.groups()
+class Modes:
+    """Whether a place is inside a formula; places are asked for in ascending order, so that the text is read once."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._at, self._mode = text, 0, False
+        self._stack: list[tuple[str, bool]] = []  # what ends the mode, and the mode from then on
+
+    def at(self, place: int) -> bool:
+        """Whether the mode at ``place`` is mathematics."""
+        paragraph = self._text.rfind("\n\n", self._at, place)
+        if paragraph >= 0:
+            self._at, self._mode = paragraph, False
+            self._stack.clear()
+        for found in _MARKS.finditer(self._text, self._at, place):
+            self._pass(*found.groups())
+        self._at = place
+        return self._mode
+
+    def _pass(self, side: str, name: str, box: str, bracket: str, dollars: str, brace: str) -> None:
         if side:
             if name in _MATH:
-                mode = side == "begin"
-                stack.clear()
+                self._mode = side == "begin"
+                self._stack.clear()
         elif box or brace == "{":
-            stack.append(("}", mode))
-            mode = mode and not box
+            self._stack.append(("}", self._mode))
+            self._mode = self._mode and not box
         elif brace:
-            if stack and stack[-1][0] == "}":
-                mode = stack.pop()[1]
+            if self._stack and self._stack[-1][0] == "}":
+                self._mode = self._stack.pop()[1]
         elif bracket:
-            mode = bracket in {"\\(", "\\["}
+            self._mode = bracket in {"\\(", "\\["}
         elif dollars:
-            if stack and stack[-1][0] == dollars:
-                mode = stack.pop()[1]
+            if self._stack and self._stack[-1][0] == dollars:
+                self._mode = self._stack.pop()[1]
             else:
-                stack.append((dollars, mode))
-                mode = True
-    return mode
+                self._stack.append((dollars, self._mode))
+                self._mode = True
 
 
 def _decided(text: str) -> str:
     """Passes over the text until no question is left: a decided one may hold another."""
+    look = scan.Scanner()
     for _ in range(4):
         out: list[str] = []
         at = 0
+        modes = Modes(text)
         for found in _ASKS.finditer(text):
             start = found.start(1) - 1
             if start < at:
                 continue
-            paragraph = max(text.rfind("\n\n", max(0, start - 10_000), start), 0, start - 10_000)
-            math = in_math(text, paragraph, start)
-            read = _ensured(text, found.end(), start, math) if found[1] == "ensuremath" else _branch(text, found.end(), math)
+            math = modes.at(start)
+            asks = found[1] == "ensuremath"
+            read = _ensured(look, text, found.end(), start, math) if asks else _branch(look, text, found.end(), math)
             if read is not None:
                 out.append(text[at:start])
                 piece, at = read
@@ -84,8 +98,8 @@ def _decided(text: str) -> str:
     return text
 
 
-def _ensured(text: str, at: int, start: int, math: bool) -> tuple[str, int] | None:
-    group = scan.argument(text, at)
+def _ensured(look: scan.Scanner, text: str, at: int, start: int, math: bool) -> tuple[str, int] | None:
+    group = look.argument(text, at)
     if group is None:
         return None
     inner = group[0].strip()
@@ -94,19 +108,19 @@ def _ensured(text: str, at: int, start: int, math: bool) -> tuple[str, int] | No
     return (inner if "$" in inner else f"${inner}$"), group[1]
 
 
-def _branch(text: str, at: int, math: bool) -> tuple[str, int] | None:
+def _branch(look: scan.Scanner, text: str, at: int, math: bool) -> tuple[str, int] | None:
     depth, middle = 0, -1
-    for found in _ELSE_FI.finditer(text, at, at + 5_000):
+    for found in _ELSE_FI.finditer(text, at, at + 5_000 if look.vain > 0 else at):
         if found[1] == "fi" and not depth:
             end = found.start(1) - 1
-            behind = found.end() + (text[found.end() : found.end() + 1] == " ")
             if math:
-                return text[at : middle if middle >= 0 else end].strip(), behind
-            return (text[middle + 5 : end].strip() if middle >= 0 else ""), behind
+                return text[at : middle if middle >= 0 else end].strip(), found.end()
+            return (text[middle + 5 : end].strip() if middle >= 0 else ""), found.end()
         if found[1] == "else" and not depth:
             middle = found.start(1) - 1
         elif found[1] != "else":
             depth += 1 if found[1].startswith("if") else -1
+    look.missed(text, at, 5_000)
     return None
 
 

@@ -64,7 +64,8 @@ LAYOUT = {
         1,
     ),
     **dict.fromkeys(
-        "setcounter addtocounter setlength addtolength markboth fontsize numberwithin counterwithin settowidth".split(), 2
+        "setcounter addtocounter setlength addtolength markboth fontsize numberwithin counterwithin settowidth".split(),
+        2,
     ),
     "addcontentsline": 3,
     "selectfont": 0,
