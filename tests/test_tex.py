@@ -137,7 +137,7 @@ MACROS = [
     (r"\newcommand{\ie}{i.e.\xspace}", r"so \ie this, \ie, that", "so i.e. this, i.e., that"),
     (r"\newcommand{\E}{\ensuremath{\mathbb{E}}}", r"\E{} is $\E$, $\text{in \E}$", r"$\mathbb{E}$ is $\mathbb{E}$, $\text{in $\mathbb{E}$}$"),
     (r"\def\M{\ifmmode M_0\else $M_0$\fi}", r"\M{} and $2\M$", "$M_0$ and $2M_0$"),
-    (r"\newif\ifdraft \draftfalse \newcommand{\n}[1]{\ifdraft[#1]\fi}", r"a\n{b} \ifdraft x\else y\fi", "a y"),
+    (r"\newif\ifdraft \draftfalse \newcommand{\n}[1]{\ifdraft[#1]\fi}", r"a\n{b} \ifdraft x\else y\fi", "ay"),
     (r"\newif\ifdraft \drafttrue", r"a \ifdraft x\else y\fi", "a x"),
     ("", "a \\iffalse b \\ifx c\\fi d \\else e\\fi f", "a ef"),
     ("", "$a \\iff b$ \\iffalse x \\fi y", "$a \\iff b$ y"),
@@ -213,6 +213,10 @@ def test_files_are_put_together_in_order():
     )
     assert (found.text, found.main) == ("12\n354", "paper/top.tex")
     assert found.problems == ("five: not among the files",)
+
+
+def test_a_path_may_be_made_of_a_macro():
+    assert paper("\\newcommand{\\parts}{in/}", "\\input{\\parts one}\\input{\\parts/one}", in__one="1") == "11"
 
 
 def test_files_that_include_each_other_or_leave_the_project():
@@ -382,7 +386,7 @@ def test_the_compatible_profile_loses_papers_as_the_original_does():
 
 # --- hostile input -------------------------------------------------------------------------------------------------
 
-LEVELS = "".join("\\def\\a%s{%s}" % ("b" * n, ("\\a" + "b" * (n - 1) + " ") * 10) for n in range(1, 12))
+LEVELS = "".join("\\def\\a{}{{{}}}".format("b" * n, ("\\a" + "b" * (n - 1) + " ") * 10) for n in range(1, 12))
 BOMB = "\\def\\a{xxxxxxxxxx}" + LEVELS + "\\abbbbbbbbbbb " * 100
 
 HOSTILE = {
@@ -420,13 +424,13 @@ def test_hostile_input_ends(name):
     assert len(text) < 40 * len(HOSTILE[name]) + 5_000_000
 
 
-PIECES = st.sampled_from(
-    r"""\newcommand \def \x \y {\x} [1] [ ] { } # #1 $ $$ % \% \\ \verb| | \begin{x} \end{x} \newenvironment{x} \let = \iffalse \else \fi
-    \newif \ifz \ztrue \input{text} \ensuremath \xspace \section{A} a b ^ _ \begin{verbatim} \end{verbatim} \url{ * \newtheorem{x}
-    \begin{document} \end{document} \documentclass{x} \DeclareMathOperator \appendix \title{ \frac \NewDocumentCommand {mos} \ifmmode \usepackage{text}
-    """.split()
-    + ["\n", " ", "\n\n", "é", "\x00"]
-)  # fmt: skip
+WORDS = r"""
+\newcommand \def \x \y {\x} [1] [ ] { } # #1 $ $$ % \% \\ \verb| | \begin{x} \end{x} \newenvironment{x} \let = \iffalse
+\else \fi \newif \ifz \ztrue \input{text} \ensuremath \xspace \section{A} a b ^ _ \begin{verbatim} \end{verbatim} \url{ *
+\newtheorem{x} \begin{document} \end{document} \documentclass{x} \DeclareMathOperator \appendix \title{ \frac \ifmmode
+\NewDocumentCommand {mos} \usepackage{text} \IfNoValueTF \begin{tikzpicture} \end{tikzpicture} \maketitle \author{
+"""
+PIECES = st.sampled_from([*WORDS.split(), "\n", " ", "\n\n", "é", "\x00"])
 
 
 @given(st.lists(PIECES, max_size=40).map("".join))

@@ -77,9 +77,9 @@ def _decode(data: bytes, hint: str | None) -> tuple[str, str]:
     except UnicodeDecodeError as error:
         if error.reason == "unexpected end of data" and error.end == len(data) and not data[: error.start].isascii():
             return data.decode("utf-8", "replace"), "utf-8"  # cut off within a character
-    for encoding in (declared(data), hint):
-        if encoding and encoding != "utf-8":
-            return data.decode(encoding, "replace"), encoding
+    for given in (declared(data), hint):
+        if given and given != "utf-8":
+            return data.decode(given, "replace"), given
     if _mostly_utf8(data):
         return data.decode("utf-8", "replace"), "utf-8"
     page = "cp1252" if re.search(rb"[\x80-\x9f]", data) else "latin-1"

@@ -76,12 +76,11 @@ _EQUALS = re.compile(r"\s*=?[ \t]?(\\[A-Za-z@]+|\\.|[^\s\\{}%])", re.DOTALL)
 # Replacement texts that work on TeX's internals: what they give depends on more than their arguments.
 _INTERNAL = re.compile(
     scan.ODD
-    + r"(?:[A-Za-z]*@[A-Za-z@]*|(?:expandafter|csname|endcsname|futurelet|afterassignment|aftergroup|noexpand|catcode"
-    r"|begingroup|endgroup|bgroup|egroup|setbox|copy|mathpalette|mathchoice|advance|ifx|ifnum|ifdim|ifcase|ifcat|ifvmode"
+    + r"(?:(?!(?:xymatrix|ar)@)[A-Za-z]*@[A-Za-z@]*|(?:expandafter|csname|endcsname|futurelet|afterassignment|aftergroup|noexpand|catcode"
+    r"|begingroup|endgroup|setbox|copy|mathpalette|mathchoice|advance|ifx|ifnum|ifdim|ifcase|ifcat|ifvmode"
     r"|ifhmode|ifinner|ifodd|ifdefined|ifvoid|if|unless|loop|repeat|global|relax|wd|ht|dp|everymath|romannumeral|number|write"
     r"|openout|message|futurelet|makeatletter|ExplSyntaxOn)(?![A-Za-z@]))"
 )
-_NOT_PLAIN = re.compile(scan.ODD + r"(?:ifmmode)(?![A-Za-z@])")
 
 
 def read_definition(look: Scanner, text: str, at: int, word: str) -> tuple[Meaning | None, int] | None:

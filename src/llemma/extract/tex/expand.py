@@ -233,9 +233,9 @@ class Expander:
             piece = f" {piece}"
         out.append(piece)
         after = text[end : end + 1]
-        if after in _BLANK_OR_BRACE and word in self.meanings and word[-1].isalpha() and not self.meanings[word].params:
+        if after in _BLANK_OR_BRACE and word[-1].isalpha() and word in self.meanings and not self.meanings[word].params:
             blanks = _BLANKS.match(text, end)
-            if blanks and (after == "{" or piece[-1].isalnum() and not scan.CONTROL_WORD_END.search(piece[-60:])):
+            if blanks and (after == "{" or (piece[-1].isalnum() and not scan.CONTROL_WORD_END.search(piece[-60:]))):
                 end = blanks.end()
                 after = text[end : end + 1]
         if after.isalpha() and piece[-1].isalpha() and scan.CONTROL_WORD_END.search(piece[-60:]):
@@ -249,7 +249,7 @@ class Expander:
             before = text[start - 2 : start - 1]
         if not (before in {"^", "_", "}"} or before.isalnum()):
             return False
-        if piece.startswith("{") and self._look.group_end(piece, 0) == len(piece) or _ONE_TOKEN.fullmatch(piece):
+        if (piece.startswith("{") and self._look.group_end(piece, 0) == len(piece)) or _ONE_TOKEN.fullmatch(piece):
             return False
         return _TAKES.search(text, max(0, start - 80), start) is not None and piece.count("{") == piece.count("}")
 
@@ -267,7 +267,7 @@ class Expander:
         version, failures, known = self._version, len(self.left), word in self.left
         piece = self._written(meaning, arguments, word)
         recursive = word in self.left and not known
-        if recursive or len(piece) > MAX_RESULT and len(piece) > 4 * sum(map(len, arguments)):
+        if recursive or (len(piece) > MAX_RESULT and len(piece) > 4 * sum(map(len, arguments))):
             self.left.add(word)
             self.meanings[word] = Meaning(name=word, kind="opaque", params=meaning.params, source=meaning.source)
             return None, end

@@ -1,8 +1,8 @@
 """One text out of the files of a paper: comments removed, verbatim parts held aside, included files put in their place.
 
-Files are read in TeX's order, so that what a preamble declares (comment and verbatim environments, short verbs) is known
-where it is used. Held text stands in the result as ``OPEN number CLOSE`` (``llemma.extract.tex.decode``), where no later
-step looks into it; ``Held.restore`` puts it back. Expands no macro, except that it knows environments made of ``\\comment``.
+Files are read in TeX's order, so that what a preamble declares (comment and verbatim environments, short verbs) is
+known where it is used. Held text stands in the result as ``OPEN number CLOSE`` (``llemma.extract.tex.decode``), where no
+later step looks into it; ``Held.restore`` puts it back. Expands no macro, but knows environments made of ``\\comment``.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ _VERBATIM_MAKERS = {"lstnewenvironment", "DefineVerbatimEnvironment", "newtcblis
 _SHORT = {"MakeShortVerb", "lstMakeShortInline", "DefineShortVerb"}
 _PATHS = {"url", "path", "nolinkurl", "href"}
 _DEFINED = re.compile(r"\*?\s*\{?\s*\\?([A-Za-z@]+\*?|[^A-Za-z@\s])")
+# A macro that stands for a part of a path, as in \\input{\\chapters/one}.
+_PLAIN_PATH = re.compile(r"\*?\s*\{?\\([A-Za-z]+)\}?\{([\w./-]*)\}")
+_PATH_MACRO = re.compile(r"\\([A-Za-z]+)(?:\{\}| |(?![A-Za-z]))")
 _ASKING = {"ensuremath", "ifmmode", "xspace"}
 _WORDS = (
     WORDS
@@ -98,6 +101,7 @@ class Flattener:
         self.files, self._encoding, self._limit = files, encoding, limit
         self._verbatim, self._comment = set(VERBATIM), set(COMMENT)
         self._short = ""
+        self._paths: dict[str, str] = {}
         self._look = scan.Scanner()
         self._open: list[str] = []  # the files being read, to see cycles
         self._count = 0
@@ -170,6 +174,9 @@ class Flattener:
             self.flat.asks = True
             return None
         if word in WORDS:
+            plain = _PLAIN_PATH.match(text, start + 1 + len(word))
+            if plain:
+                self._paths[plain[1]] = plain[2]
             named = _DEFINED.match(text, start + 1 + len(word))
             if named:
                 self.flat.defined.add((word, named[1]))
@@ -285,6 +292,7 @@ class Flattener:
         return found.end()
 
     def _included(self, name: str) -> str:
+        name = _PATH_MACRO.sub(lambda found: self._paths.get(found[1], found[0]), name)
         if "|" in name or "\\" in name or inside(posixpath.join(posixpath.dirname(self._open[0]), name)) is None:
             self.flat.refused.append(f"{name}: its path leaves the project")
             return ""

@@ -1,5 +1,5 @@
-"""What depends on whether TeX is in mathematics: ``\\ensuremath``, ``\\ifmmode``, and ``\\xspace``, which asks for the next
-letter. Also counts formulas. A formula ends with its paragraph, so that one paragraph is read at a time.
+"""What depends on whether TeX is in mathematics: ``\\ensuremath``, ``\\ifmmode``; and ``\\xspace``, which asks for the
+next letter. Also counts formulas. A formula ends with its paragraph, so that one paragraph is read at a time.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from llemma.extract.tex import scan
 _ASKS = re.compile(scan.ODD + r"(ensuremath|ifmmode)(?![A-Za-z@])")
 _XSPACE = re.compile(scan.ODD + r"xspace(?![A-Za-z@])(?:\{\})?([ \t]*)")
 _NO_SPACE_BEFORE = set(".,'/?;:!~-)}]\n\\") | {""}
-_MATH = (
+_MATH_NAMES = (
     "equation align gather multline eqnarray displaymath math flalign alignat dmath subeqnarray IEEEeqnarray empheq"
     " equation* align* gather* multline* eqnarray* flalign* alignat* dmath* IEEEeqnarray*"
-).split()
+)
+_MATH = frozenset(_MATH_NAMES.split())
 _MARKS = re.compile(
     r"\\(begin|end)\s*\{([A-Za-z]+\*?)\}|(\\(?:text[a-z]*|mbox|hbox|fbox|intertext|shortintertext|emph)\s*\{)"
     r"|(\\[()\[\]])|\\.|(\$\$?)|([{}])",

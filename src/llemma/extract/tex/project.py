@@ -1,7 +1,8 @@
 """The files of one paper, out of a tar, a gzip stream, a folder or a single file; nothing is written to disk.
 
-Bounded on every side: bytes that come out, members, size of one file. What is no regular file inside the project (links,
-devices, absolute paths, paths that climb out) is left out and named. An input that holds no TeX is a ``Refusal``, a value.
+Bounded on every side: bytes that come out, members, size of one file. What is no regular file inside the project
+(links, devices, absolute paths, paths that climb out) is left out and named. An input that holds no TeX is a
+``Refusal``, a value.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Refusal:
 
 
 def open_project(data: bytes, *, name: str = "paper", limits: Limits = Limits()) -> Project | Refusal:
-    """The project in ``data``: a tar, a gzipped tar, a gzipped single file or plain TeX. ``name`` names a single file."""
+    """The project in ``data``: a tar, a gzipped tar, a gzipped file or plain TeX. ``name`` names a single file."""
     notes: tuple[str, ...] = ()
     if data[:2] == b"\x1f\x8b":
         inflated = inflate(data, limits.inflated_bytes)

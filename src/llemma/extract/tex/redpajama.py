@@ -3,15 +3,15 @@
 What it does that one may not expect; each line is the behaviour of ``data_prep/arxiv/arxiv_cleaner.py`` (branch rp_v1):
 
 - files are taken in the archive's order and joined; ``\\input`` is not followed;
-- of each file only what follows the first ``\\chapter|part|section|subsection|subsubsection{...}`` is kept (a commented
-  one counts), a file without one gives nothing: abstracts and included files without a section are lost;
+- of each file only what follows the first ``\\chapter|part|section|subsection|subsubsection{...}`` is kept (one in a
+  comment counts), a file without one gives nothing: abstracts and included files without a section are lost;
   ``\\paragraph`` and ``\\subparagraph`` are meant to count too, but only one directly behind the other does;
 - a line comment loses the character in front of it; a bare ``%`` at the end of a line stays, so does ``\\\\% c``;
   ``\\url{a%20b}`` is cut; ``comment`` environments stay;
 - the text ends at the first ``\\appendix`` (also of ``\\appendixname``), ``\\begin{references}``, ``\\begin{REFERENCES}``,
   ``\\begin{thebibliography}`` or ``\\bibliography{``; ``\\printbibliography`` does not end it;
-- only macros without arguments, written as ``\\newcommand{\\x}{...}`` or ``\\def\\x{...}`` on one line, are replaced, one after
-  the other and each once, so that a macro inside of an earlier one stays; the second of ``\\R\\R`` stays;
+- only macros without arguments, written as ``\\newcommand{\\x}{...}`` or ``\\def\\x{...}`` on one line, are replaced, one
+  after the other and each once, so that a macro inside of an earlier one stays; the second of ``\\R\\R`` stays;
 - a macro with a character outside of ASCII in it loses the whole paper, as does a file that is not UTF-8.
 """
 
@@ -57,5 +57,9 @@ def _clean(text: str, macros: dict[str, str]) -> str:
     for name, value in macros.items():
         if not value.isascii() or re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", value):
             raise Lost(f"the value of {name} has a character that the original cannot escape")
-        text = re.sub(rf"{re.escape(name)}([^a-zA-Z0-9])", lambda found, value=value: value + found[1], text)
+        text = _replaced(text, name, value)
     return text
+
+
+def _replaced(text: str, name: str, value: str) -> str:
+    return re.sub(rf"{re.escape(name)}([^a-zA-Z0-9])", lambda found: value + found[1], text)

@@ -43,8 +43,8 @@ def skip_space(text: str, at: int) -> int:
 
 
 class Scanner:
-    """Looks for ends and arguments. ``vain`` characters may be searched without finding anything; then nothing is found
-    any more. A text with balanced braces hardly uses them, and one without cannot make the time quadratic.
+    """Looks for ends and arguments. ``vain`` characters may be searched without finding anything; then nothing is
+    found any more. A text with balanced braces hardly uses them, and one without cannot make the time quadratic.
     """
 
     def __init__(self, vain: int = 5_000_000) -> None:
