@@ -1,8 +1,8 @@
 """LaTeX papers to text with their mathematics kept: files put together, macros written out, preamble and layout gone.
 
-``clean_paper`` takes the files of a project, ``clean_text`` one text, ``extract_tex`` the bytes of a file or an archive.
-What comes out is LaTeX that needs no definition but those of LaTeX itself and the few that it begins with. Compiles
-nothing: a macro that works on TeX's internals is kept with its definition.
+``clean_paper`` takes the files of a project, ``clean_text`` one text, ``extract_tex`` the bytes of a file or an
+archive. What comes out is LaTeX that needs no definition but those of LaTeX itself and the few that it begins with.
+Compiles nothing: a macro that works on TeX's internals is kept with its definition.
 """
 
 from __future__ import annotations
@@ -23,7 +23,17 @@ from llemma.extract.tex.flatten import Flat, Flattener
 from llemma.extract.tex.modes import count_formulas, settle
 from llemma.extract.tex.project import Limits, Project, Refusal, open_project
 
-__all__ = ["Limits", "Paper", "Project", "Refusal", "TexOptions", "clean_paper", "clean_text", "extract_tex"]
+__all__ = [
+    "Limits",
+    "Paper",
+    "Project",
+    "Refusal",
+    "TexOptions",
+    "clean_paper",
+    "clean_project",
+    "clean_text",
+    "extract_tex",
+]
 
 _TEX = (".tex", ".ltx", ".latex")
 _CLASS = re.compile(rb"\\document(?:class|style)")
@@ -64,10 +74,13 @@ class Paper:
 
 
 def extract_tex(data: bytes, *, name: str, options: TexOptions = TexOptions()) -> Extracted:
-    """The paper in a ``.tex`` file, a tar or a gzip stream of either. What cannot be read is ``error``, never raised."""
+    """The paper in a ``.tex`` file, a tar or a gzip stream of either; what cannot be read is ``error``, never raised."""
     project = open_project(data, name=posixpath.basename(name))
-    if isinstance(project, Refusal):
-        return Extracted(text="", error=project.reason)
+    return Extracted(text="", error=project.reason) if isinstance(project, Refusal) else clean_project(project, options)
+
+
+def clean_project(project: Project, options: TexOptions = TexOptions()) -> Extracted:
+    """The paper in a project with its ledger; what has no text is ``error``."""
     paper = clean_paper(project.files, options)
     if isinstance(paper, Refusal):
         return Extracted(text="", error=paper.reason)

@@ -1,8 +1,8 @@
 """Reads definitions of TeX: what a macro or an environment takes and what it stands for; expands nothing.
 
-``\\newcommand`` and its kin, ``\\def`` with delimited parameters, ``\\let``, ``\\DeclareMathOperator``, paired delimiters,
-xparse where its arguments are plain, ``\\newenvironment``, ``\\newtheorem``. A definition whose replacement works on TeX's
-internals is ``opaque``: known by name, never expanded.
+``\\newcommand`` and its kin, ``\\def`` with delimited parameters, ``\\let``, ``\\DeclareMathOperator``, paired
+delimiters, xparse where its arguments are plain, ``\\newenvironment``, ``\\newtheorem``. A definition whose
+replacement works on TeX's internals is ``opaque``: known by name, never expanded.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ _EQUALS = re.compile(r"\s*=?[ \t]?(\\[A-Za-z@]+|\\.|[^\s\\{}%])", re.DOTALL)
 # Replacement texts that work on TeX's internals: what they give depends on more than their arguments.
 _INTERNAL = re.compile(
     scan.ODD
-    + r"(?:(?!(?:xymatrix|ar)@)[A-Za-z]*@[A-Za-z@]*|(?:expandafter|csname|endcsname|futurelet|afterassignment|aftergroup|noexpand|catcode"
-    r"|begingroup|endgroup|setbox|copy|mathpalette|mathchoice|advance|ifx|ifnum|ifdim|ifcase|ifcat|ifvmode"
+    + r"(?:(?!(?:xymatrix|ar)@)[A-Za-z]*@[A-Za-z@]*|(?:expandafter|csname|endcsname|futurelet|afterassignment|aftergroup"
+    r"|noexpand|catcode|begingroup|endgroup|setbox|copy|mathpalette|mathchoice|advance|ifx|ifnum|ifdim|ifcase|ifcat|ifvmode"
     r"|ifhmode|ifinner|ifodd|ifdefined|ifvoid|if|unless|loop|repeat|global|relax|wd|ht|dp|everymath|romannumeral|number|write"
     r"|openout|message|futurelet|makeatletter|ExplSyntaxOn)(?![A-Za-z@]))"
 )

@@ -222,8 +222,8 @@ class Expander:
     def _put(self, text: str, start: int, end: int, word: str, piece: str, out: list[str]) -> int:
         """Append what a use stands for, so that it remains one argument and one word; the index to go on from.
 
-        TeX drops the blanks behind a command's name. They are dropped where that joins letters (``K\\o nig``); elsewhere
-        it is only seen in mathematics, where blanks mean nothing and are good to read.
+        TeX drops the blanks behind a command's name. They are dropped where that joins letters (``K\\o nig``);
+        elsewhere it is only seen in mathematics, where blanks mean nothing and are good to read.
         """
         self._allowance -= len(piece)
         before = text[start - 1 : start]

@@ -1,8 +1,9 @@
 """One text out of the files of a paper: comments removed, verbatim parts held aside, included files put in their place.
 
 Files are read in TeX's order, so that what a preamble declares (comment and verbatim environments, short verbs) is
-known where it is used. Held text stands in the result as ``OPEN number CLOSE`` (``llemma.extract.tex.decode``), where no
-later step looks into it; ``Held.restore`` puts it back. Expands no macro, but knows environments made of ``\\comment``.
+known where it is used. Held text stands in the result as ``OPEN number CLOSE`` (``llemma.extract.tex.decode``), where
+no later step looks into it; ``Held.restore`` puts it back. Expands no macro, but knows environments made of
+``\\comment``.
 """
 
 from __future__ import annotations

@@ -8,10 +8,11 @@ What it does that one may not expect; each line is the behaviour of ``data_prep/
   ``\\paragraph`` and ``\\subparagraph`` are meant to count too, but only one directly behind the other does;
 - a line comment loses the character in front of it; a bare ``%`` at the end of a line stays, so does ``\\\\% c``;
   ``\\url{a%20b}`` is cut; ``comment`` environments stay;
-- the text ends at the first ``\\appendix`` (also of ``\\appendixname``), ``\\begin{references}``, ``\\begin{REFERENCES}``,
-  ``\\begin{thebibliography}`` or ``\\bibliography{``; ``\\printbibliography`` does not end it;
-- only macros without arguments, written as ``\\newcommand{\\x}{...}`` or ``\\def\\x{...}`` on one line, are replaced, one
-  after the other and each once, so that a macro inside of an earlier one stays; the second of ``\\R\\R`` stays;
+- the text ends at the first ``\\appendix`` (also of ``\\appendixname``), ``\\begin{references}``,
+  ``\\begin{REFERENCES}``, ``\\begin{thebibliography}`` or ``\\bibliography{``; ``\\printbibliography`` does not end
+  it;
+- only macros without arguments, written as ``\\newcommand{\\x}{...}`` or ``\\def\\x{...}`` on one line, are replaced,
+  one after the other and each once, so that a macro inside of an earlier one stays; the second of ``\\R\\R`` stays;
 - a macro with a character outside of ASCII in it loses the whole paper, as does a file that is not UTF-8.
 """
 

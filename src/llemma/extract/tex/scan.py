@@ -15,8 +15,8 @@ from llemma.extract.tex.decode import CLOSE, DECIDED, OPEN
 REACH = 100_000  # characters an argument may have; an abstract has 2,000
 
 # A control sequence's backslash: the last of an odd run. Patterns begin with a literal backslash, for which the search
-# runs at 600 MB/s and more; a lookbehind in front makes it ten times slower. Where speed counts most, they begin with the
-# backslash alone and the few matches are asked (`escaped`).
+# runs at 600 MB/s and more; a lookbehind in front makes it ten times slower. Where speed counts most, they begin with
+# the backslash alone and the few matches are asked (`escaped`).
 ODD = r"\\(?<!\\\\)(?:\\\\)*"
 
 Trie: TypeAlias = "dict[str, Trie]"
