@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from llemma.extract.ledger import Extracted
 from llemma.extract.tex import TexOptions, extract_tex
+from llemma.extract.tex.project import is_tar
 
 _PAPER = (".gz", ".tgz", ".tar", ".pdf")
 _DEFAULT = TexOptions()
@@ -30,6 +31,8 @@ def extract_arxiv(path: Path, *, max_bytes: int = 64_000_000, options: TexOption
         yield _one(path, max_bytes, options)
         return
     part = ""
+    with open(path, "rb") as file:
+        plain = is_tar(file.read(512))
     try:
         with tarfile.open(path, "r|*") as month:
             for member in month:
@@ -37,6 +40,8 @@ def extract_arxiv(path: Path, *, max_bytes: int = 64_000_000, options: TexOption
                 if not member.isreg() or not member.name.endswith(_PAPER):
                     continue
                 yield _member(month, member, max_bytes, options)
+            if plain and path.stat().st_size < month.offset + 512:  # tarfile takes half a header for the end
+                raise tarfile.ReadError("unexpected end of data")
     except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
         yield Extracted(text="", part=f"{part}+", error=f"the archive breaks off behind {part or 'its start'}: {error}")
 
@@ -52,9 +57,7 @@ def arxiv_id(name: str) -> str:
 
 def is_arxiv_id(name: str) -> bool:
     """Whether a name is an identifier of arXiv, old or new."""
-    return (
-        _NEW_ID.fullmatch(name) is not None or re.fullmatch(r"[a-z-]+(?:\.[A-Z]{2})?/\d{7}(?:v\d+)?", name) is not None
-    )
+    return re.fullmatch(rf"{_NEW_ID}|[a-z-]+(?:\.[A-Z]{{2}})?/\d{{7}}(?:v\d+)?", name) is not None
 
 
 def _is_month(path: Path) -> bool:

@@ -74,7 +74,7 @@ class Paper:
 
 
 def extract_tex(data: bytes, *, name: str, options: TexOptions = TexOptions()) -> Extracted:
-    """The paper in a ``.tex`` file, a tar or a gzip stream of either; what cannot be read is ``error``, never raised."""
+    """The paper in a ``.tex`` file, a tar or a gzip stream of either; input that has no text is ``error``."""
     project = open_project(data, name=posixpath.basename(name))
     return Extracted(text="", error=project.reason) if isinstance(project, Refusal) else clean_project(project, options)
 

@@ -75,10 +75,9 @@ _EQUALS = re.compile(r"\s*=?[ \t]?(\\[A-Za-z@]+|\\.|[^\s\\{}%])", re.DOTALL)
 
 # Replacement texts that work on TeX's internals: what they give depends on more than their arguments.
 _INTERNAL = re.compile(
-    scan.ODD
-    + r"(?:(?!(?:xymatrix|ar)@)[A-Za-z]*@[A-Za-z@]*|(?:expandafter|csname|endcsname|futurelet|afterassignment|aftergroup"
-    r"|noexpand|catcode|begingroup|endgroup|setbox|copy|mathpalette|mathchoice|advance|ifx|ifnum|ifdim|ifcase|ifcat|ifvmode"
-    r"|ifhmode|ifinner|ifodd|ifdefined|ifvoid|if|unless|loop|repeat|global|relax|wd|ht|dp|everymath|romannumeral|number|write"
+    scan.ODD + r"(?:(?!(?:xymatrix|ar)@)[A-Za-z]*@[A-Za-z@]*|(?:expandafter|csname|endcsname|futurelet|afterassignment"
+    r"|aftergroup|noexpand|catcode|begingroup|endgroup|setbox|copy|mathpalette|mathchoice|advance|ifx|ifnum|ifdim|ifcase"
+    r"|ifcat|ifvmode|ifhmode|ifinner|ifodd|ifdefined|ifvoid|if|unless|loop|repeat|global|relax|wd|ht|dp|everymath|romannumeral|number|write"
     r"|openout|message|futurelet|makeatletter|ExplSyntaxOn)(?![A-Za-z@]))"
 )
 

@@ -56,7 +56,7 @@ def open_project(data: bytes, *, name: str = "paper", limits: Limits = Limits())
         notes = (note,) if note else ()
     if not data.strip(b"\0 \t\r\n"):
         return Refusal(reason=notes[0] if notes else "the file is empty")
-    if _is_tar(data):
+    if is_tar(data):
         return _from_tar(data, limits, notes)
     for magic, kind in _NOT_TEX.items():
         if data.lstrip()[: len(magic)] == magic:
@@ -143,7 +143,8 @@ def inflate(data: bytes, limit: int) -> tuple[bytes, str] | Refusal:
     return b"".join(pieces), note
 
 
-def _is_tar(data: bytes) -> bool:
+def is_tar(data: bytes) -> bool:
+    """Whether bytes begin with the header of a tar."""
     if len(data) < 512:
         return False
     try:
