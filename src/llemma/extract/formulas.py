@@ -306,6 +306,12 @@ _TEX_NAMES = frozenset(
 )
 
 
+_TEX_CLASSES = frozenset(
+    """tex latex math-tex math ql-formula texerror wp-katex-eq katex-eq katex-inline katex-block katex-display math-inline
+    math-display inline-math display-math latex-block latex-inline notion-equation notion-equation-inline""".split()
+)
+
+
 def _bare_text(parts: list[str], i: int, end: int, tag: Tag, text: str, display: bool) -> Reading | None:
     """TeX without delimiters (jsMath, ``d-math``), AsciiMath, or a formula in HTML's italics and raised letters."""
     names = tag.classes.split()
@@ -317,7 +323,7 @@ def _bare_text(parts: list[str], i: int, end: int, tag: Tag, text: str, display:
         if not text.strip():
             return None
         return Reading((Formula("html", html_latex(tree(parts, i, end)), display),), end)
-    surely = bare in _TEX_NAMES or {"tex", "latex", "math-tex", "math", "ql-formula", "texerror"} & set(names)
+    surely = bare in _TEX_NAMES or _TEX_CLASSES & set(names)
     if surely and text.strip() and (bare in _TEX_NAMES or _TEX_LIKE.search(text) or len(text.split()) <= 3):
         if text.strip().isalpha() and len(text.strip()) > 3 and bare not in _TEX_NAMES:
             return None

@@ -83,7 +83,7 @@ class _Walk:
         self.display_end = -1
         self.effort = 0
         self.title = ""
-        self.ascii = rules.ascii
+        self.marks = self.finder.marks
 
     def run(self) -> None:
         """Walk the page from its first to its last tag."""
@@ -130,10 +130,12 @@ class _Walk:
             return
         if "&" in text:
             text = unescape(text)
-        if "\\" in text or "$" in text or (self.ascii and "`" in text):
-            text = self.finder.replace(text)
-            if "$" in text:
-                text = escape_dollars(text)
+        for mark in self.marks:
+            if mark in text:
+                text = self.finder.replace(text)
+                break
+        if "$" in text:
+            text = escape_dollars(text)
         text = " ".join(text.split())
         if text:
             self.totals.chars += len(text)
@@ -291,9 +293,10 @@ class _Walk:
         end = self._close_of(i)
         if tag.name == "head":
             for j in range(i + 2, end, 2):
-                if self.parts[j].startswith(("<title>", "<title ")):
+                if self.parts[j].startswith(("<title>", "<title ")) and not self.title:
                     self.title = " ".join(unescape(self.parts[j + 1]).split())
-                    break
+                elif self.parts[j].startswith("<script"):
+                    self.script(j, tag)  # where a page begins with a formula, the parser puts it there
         return end
 
     def script(self, i: int, tag: Tag) -> int:

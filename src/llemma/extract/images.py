@@ -50,7 +50,7 @@ def image_formula(given: dict[str, str], display: bool) -> Formula | None:
         return Formula("img-alt", alt, display or is_display(alt))
     if source and ("codecogs" in address or "cgi" in address or not alt or "\\dpi" in source):
         return Formula("img-src", without_settings(source), display or is_display(source))
-    if alt.strip() and not _MATHML_ALT.search(alt) and _is_tex(alt, marked and "/" not in alt):
+    if alt.strip() and not _MATHML_ALT.search(alt) and _is_tex(alt, (marked or display or "/math/" in address) and "/" not in alt):
         return Formula("img-alt", alt, display or is_display(alt))
     if source:
         return Formula("img-src", without_settings(source), display or is_display(source))
@@ -61,10 +61,10 @@ def image_formula(given: dict[str, str], display: bool) -> Formula | None:
     return None
 
 
-def _is_tex(alt: str, marked: bool) -> bool:
+def _is_tex(alt: str, likely: bool) -> bool:
     if _LOOKS_TEX.search(alt):
         return True
-    return marked and not _WORDS.search(alt) and not alt.lower().startswith(("image", "figure", "picture"))
+    return likely and not _WORDS.search(alt) and not alt.lower().startswith(("image", "figure", "picture"))
 
 
 def _from_address(address: str) -> str | None:

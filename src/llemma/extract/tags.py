@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from llemma.extract.markup import attributes, name_of
+from llemma.extract.markup import VOID, attributes, name_of
 
 # What the walk does at a tag. Numbers, because the walk compares them for every tag of a page.
 NOTHING: Final = 0
@@ -39,6 +39,7 @@ _SKIPPED = frozenset(
     """head style template button select textarea input option datalist iframe object applet audio video canvas map noscript
     svg noembed noframes xmp progress meter dialog rp title frameset""".split()
 )
+_WHOLE = frozenset("style iframe xmp noembed noframes".split())  # one token with all that is in them
 _INLINE_CODE = frozenset("code kbd samp tt".split())
 
 _NOT_MAIN = re.compile(
@@ -112,6 +113,8 @@ def learn(tag: str) -> Tag:
         return Tag(NOTHING, "")
     if name == "script":
         return Tag(SCRIPT, name)
+    if name in _WHOLE or (name in VOID and name not in ("img", "br", "hr")):
+        return Tag(NOTHING, name)
     if bare == "math":
         return Tag(MATH, "math")
     if " " not in tag:
@@ -166,6 +169,6 @@ def _op(name: str) -> int:
 
 _OPS = {
     "br": BREAK, "wbr": NOTHING, "a": LINK, "img": IMAGE, "pre": PRE, "listing": PRE, "sup": RAISED, "sub": RAISED,
-    "hr": VOID_BLOCK, "input": NOTHING,
+    "hr": VOID_BLOCK,
     **dict.fromkeys(_INLINE_CODE, CODE),
 }  # fmt: skip

@@ -18,7 +18,7 @@ _DISPLAYSTYLE = re.compile(r"\{\\(?:displaystyle|textstyle) (.*)\}", re.DOTALL)
 _DISPLAY_ENVIRONMENT = re.compile(
     r"\\begin\{(?:equation|align|alignat|flalign|gather|multline|eqnarray|displaymath|math|IEEEeqnarray)(\*?)\}"
 )
-_DOLLARS = re.compile(r"(?<!\\)((?:\\\\)*)\$((?:[^$\\]|\\.)*)\$", re.DOTALL)
+_DOLLARS = re.compile(r"(?<!\\)((?:\\\\)*)\$((?:[^$\\]|\\.)+)\$", re.DOTALL)
 _STRAY_DOLLAR = re.compile(r"(?<!\\)((?:\\\\)*)\$")
 _SETTINGS = re.compile(
     r"\\(?:dpi|bg|fg)\s*(?:\{[^{}]*\}|_[a-z]+)|\\(?:bg|fg)_[a-z]+(?![a-zA-Z])|\\(?:inline|fn_[a-z]+|opaque|png|gif|svg)(?![a-zA-Z])"
