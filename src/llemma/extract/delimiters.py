@@ -39,7 +39,10 @@ class Rules(NamedTuple):
 
 _STANDARD = (Pair("$$", "$$", True), Pair("\\[", "\\]", True), Pair("\\(", "\\)", False))
 _DOLLAR = Pair("$", "$", False)
-_RENDERER = re.compile(r"(?i)mathjax|katex|jsmath|renderMathInElement|texzilla|mathml\.js|asciimath")
+_RENDERERS = (
+    "MathJax", "mathjax", "katex", "KaTeX", "Katex", "MATHJAX", "jsMath", "jsmath", "renderMathInElement", "TeXZilla",
+    "texzilla", "mathml.js", "ASCIIMath", "AsciiMath", "asciimath",
+)  # fmt: skip
 _ARRAY = re.compile(r"(?<![\w'])['\"]?(inlineMath|displayMath)['\"]?\s*:\s*(\{[^\[]*)?\[")
 _ASSIGNED = re.compile(r"(inlineMath|displayMath)\s*=\s*\[")
 _STRING = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|([\[\]])", re.DOTALL)
@@ -53,7 +56,7 @@ _ASCII = re.compile(r"asciimath2jax|input/asciimath|AsciiMath|ASCIIMathML|[_-]AM
 
 def rules_of(page: str) -> Rules:
     """The delimiters of a page, from its scripts."""
-    if _RENDERER.search(page) is None:
+    if not any(name in page for name in _RENDERERS):
         return Rules((*_STANDARD, _DOLLAR), False, False, False)
     inline = display = katex = None
     if "inlineMath" in page or "displayMath" in page:
@@ -76,7 +79,7 @@ def rules_of(page: str) -> Rules:
         pairs.append(_DOLLAR)
     unique = {pair.left: pair for pair in reversed(pairs) if pair.left and pair.right and not pair.left.startswith("\\begin")}
     ordered = sorted(unique.values(), key=lambda pair: -len(pair.left))
-    return Rules(tuple(ordered), True, told, bool(_ASCII.search(page)))
+    return Rules(tuple(ordered), True, told, bool(("ascii" in page or "ASCII" in page or "AM" in page) and _ASCII.search(page)))
 
 
 def _pairs(page: str, start: int, display: bool) -> list[Pair]:

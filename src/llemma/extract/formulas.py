@@ -167,23 +167,29 @@ def _katex(parts: list[str], i: int, classes: str) -> Reading | None:
     html = -1
     for j in range(i, end, 2):
         tag = parts[j]
+        if "katex-html" in tag:
+            html = j
+            break
         if tag.startswith(("<math>", "<math ")):
             stop = close_of(parts, j, _LARGEST)
             found = math_formula(tree(parts, j, stop if stop > 0 else end), display)
             if not found.lost:
                 return Reading((found,), end)
-        elif "katex-html" in tag and html < 0:
-            html = j
         elif "katex-error" in tag:
             return Reading((Formula("delimiters", unescape("".join(parts[i + 1 : end : 2])), display),), end)
-        elif 'class="katex"' in tag and j > i and not display and html >= 0:
-            return None  # several formulas in one wrapper
     if html < 0:
         return None
-    html_end = close_of(parts, html, _LARGEST)
-    html_end = html_end if html_end > 0 else end
+    html_end = end - (html - i)  # as the rendering comes last in its wrappers
+    if html_end <= html or parts[html_end] != f"</{name_of(parts[html])}>" or not _only_wrappers(parts, i, html):
+        html_end = close_of(parts, html, _LARGEST)
+        if any("katex-html" in tag for tag in parts[html_end:end:2]):
+            return None  # several formulas in one wrapper
     tex, lost = _rebuilt("".join(parts[html : html_end + 1]))
     return Reading((Formula("katex-html", tex, display, lost),), end)
+
+
+def _only_wrappers(parts: list[str], start: int, end: int) -> bool:
+    return all(parts[j][1] != "/" for j in range(start, end, 2))
 
 
 @functools.lru_cache(maxsize=4096)

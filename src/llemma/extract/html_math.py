@@ -336,7 +336,10 @@ class _Walk:
 
     def _lines(self, i: int, end: int) -> str:
         """The text of preformatted elements: breaks are lines, what is skipped elsewhere is skipped here."""
-        parts, out = self.parts, [self.parts[i + 1]]
+        parts = self.parts
+        if not any(self._tag(part).op in _IN_LINES for part in set(parts[i + 2 : end : 2])):
+            return unescape("".join(parts[i + 1 : end : 2]))
+        out = [parts[i + 1]]
         j = i + 2
         while j < end:
             tag = self._tag(parts[j])
@@ -423,7 +426,7 @@ class _Walk:
     def _has_formula(self, i: int, end: int) -> bool:
         return any(
             self._tag(part).op == tags.MATH or (part.startswith("<script") and "math/" in part[:100])
-            for part in self.parts[i + 2 : end : 2]
+            for part in set(self.parts[i + 2 : end : 2])
         )
 
     # --- result ------------------------------------------------------------------------------------------------
@@ -465,6 +468,7 @@ def _bare(tag: str) -> str:
     return tag if space < 0 or tag.startswith("<!") else tag[:space] + ">"
 
 
+_IN_LINES = frozenset((tags.SKIP, tags.BREAK, tags.END))
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _JUDGED = frozenset("ul ol div nav table section center dl aside header footer menu form".split())
 _ACTIONS = {

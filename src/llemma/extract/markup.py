@@ -8,8 +8,9 @@ what a tag means is looked up, not found out again.
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser
 
@@ -45,6 +46,16 @@ def attributes(tag: str) -> dict[str, str]:
     """The attributes of a start tag (or of the start tag of a script token)."""
     head = tag if len(tag) < 20_000 else tag[: tag.index(">") + 1]
     return {name: unescape(value) for name, value in _ATTRIBUTE.findall(head[: head.find(">") + 1])}
+
+
+def value(tag: str, attribute: str) -> str:
+    """The value of one attribute of a start tag, empty when it is not there."""
+    mark = f' {attribute}="'
+    start = tag.find(mark)
+    if start == -1:
+        return ""
+    start += len(mark)
+    return unescape(tag[start : tag.index('"', start)])
 
 
 def unescape(text: str) -> str:
@@ -88,12 +99,7 @@ class Node:
 
     def get(self, attribute: str) -> str:
         """The value of an attribute, empty when it is not there."""
-        mark = f' {attribute}="'
-        start = self.tag.find(mark)
-        if start == -1:
-            return ""
-        start += len(mark)
-        return unescape(self.tag[start : self.tag.index('"', start)])
+        return value(self.tag, attribute)
 
     def elements(self) -> list[Node]:
         """The child elements, texts left out."""
@@ -126,27 +132,43 @@ class Node:
 _EMPTY_MATH = frozenset("mspace none mprescripts maligngroup malignmark".split())
 
 
+class _Name(NamedTuple):
+    plain: str
+    holds: bool  # whether an end tag follows
+    outward: bool  # an empty element that the parser takes for an open one
+
+
+@functools.lru_cache(maxsize=16_384)
+def _named(tag: str) -> _Name:
+    name = name_of(tag)
+    plain = name.rpartition(":")[2].lower()
+    whole = name in VOID or tag.startswith(("<script", "<style", "<!"))
+    return _Name(plain, not whole, ":" in name and plain in _EMPTY_MATH)
+
+
 def tree(tokens: list[str], i: int, end: int) -> Node:
     """The tree of the element whose tags stand at ``i`` and ``end``; prefixes of names (``m:``) are dropped."""
-    name = name_of(tokens[i])
-    root = Node(name.rpartition(":")[2].lower(), tokens[i])
-    stack = [root]
-    for j in range(i + 1, end):
-        token = tokens[j]
-        if not j & 1:
-            if token:
-                stack[-1].children.append(unescape(token))
-        elif token.startswith("</"):
+    root = Node(_named(tokens[i]).plain, tokens[i])
+    stack, children = [root], root.children
+    for j in range(i + 1, end - 1, 2):
+        text, token = tokens[j], tokens[j + 1]
+        if text:
+            children.append(unescape(text) if "&" in text else text)
+        if token[1] == "/":
             if len(stack) > 1:
                 stack.pop()
-        elif not token.startswith("<!"):
-            name = name_of(token)
-            node = Node(name.rpartition(":")[2].lower(), token)
-            stack[-1].children.append(node)
-            if name not in VOID and not token.startswith("<script"):
+                children = stack[-1].children
+        elif token[1] != "!":
+            name = _named(token)
+            node = Node(name.plain, token)
+            children.append(node)
+            if name.outward:
+                node.children = _Outward(children)
+            if name.holds:
                 stack.append(node)
-            if ":" in name and node.name in _EMPTY_MATH:
-                node.children = _Outward(stack[-2].children)
+                children = node.children
+    if tokens[end - 1]:
+        children.append(unescape(tokens[end - 1]))
     return root
 
 

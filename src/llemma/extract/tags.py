@@ -5,10 +5,11 @@ Decides nothing that depends on the place of an element in its page.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final, NamedTuple
 
-from llemma.extract.markup import VOID, attributes, name_of
+from llemma.extract.markup import VOID, name_of, value
 
 # What the walk does at a tag. Numbers, because the walk compares them for every tag of a page.
 NOTHING: Final = 0
@@ -119,23 +120,31 @@ def learn(tag: str) -> Tag:
         return Tag(MATH, "math")
     if " " not in tag:
         return Tag(_op(name), name, poor=name in ("nav", "footer"), main=name in ("main", "article"))
-    given = attributes(tag)
-    classes = given.get("class", "")
-    if name not in ("html", "body") and (found := _special(tag, name, classes, given)):
+    if name == "a" and ' class="' not in tag and " data-" not in tag and ' style="' not in tag:
+        return Tag(LINK if ' href="' in tag else NOTHING, name)
+    classes = value(tag, "class")
+    if name not in ("html", "body") and (found := _special(tag, name, classes)):
         return found
-    label = f"{classes} {given.get('id', '')} {given.get('role', '')}".strip()
-    hidden = bool(_HIDDEN.search(given.get("style", ""))) or "hidden" in given and given["hidden"] != "until-found"
-    poor = name in ("nav", "footer") or (name not in ("html", "body") and bool(_NOT_MAIN.search(label)))
-    main = name in ("main", "article") or bool(_MAIN.search(label)) or "articleBody" in given.get("itemprop", "")
     op = _op(name)
-    if op == NOTHING and hidden:
-        op = SKIP
-    if op == LINK and not given.get("href"):
-        op = NOTHING
+    hidden = (' style="' in tag and bool(_HIDDEN.search(value(tag, "style")))) or ' hidden="' in tag
+    if op != BLOCK:
+        if op == NOTHING and hidden:
+            op = SKIP
+        if op == LINK and ' href="' not in tag:
+            op = NOTHING
+        return Tag(op, name, classes=classes)
+    poor, main = _looks(f"{classes} {value(tag, 'id')} {value(tag, 'role')}")
+    poor = name in ("nav", "footer") or (poor and name not in ("html", "body"))
+    main = main or name in ("main", "article") or "articleBody" in value(tag, "itemprop")
     return Tag(op, name, poor=poor and not main, main=main and not poor, hidden=hidden, classes=classes)
 
 
-def _special(tag: str, name: str, classes: str, given: dict[str, str]) -> Tag | None:
+@functools.lru_cache(maxsize=8192)
+def _looks(label: str) -> tuple[bool, bool]:
+    return bool(_NOT_MAIN.search(label)), bool(_MAIN.search(label))
+
+
+def _special(tag: str, name: str, classes: str) -> Tag | None:
     """Elements that mean more than their name says: formulas by class or attribute, and what is never text."""
     if name == "img":
         return None
@@ -150,7 +159,7 @@ def _special(tag: str, name: str, classes: str, given: dict[str, str]) -> Tag | 
             return Tag(MATH, name, classes=classes)
     if name in _MATH_ELEMENTS:
         return Tag(MATH, name, classes=classes)
-    if any(mark in tag for mark in _MATH_ATTRIBUTES) and name not in BLOCKS - {"div", "p"}:
+    if " data-" in tag and any(mark in tag for mark in _MATH_ATTRIBUTES) and name not in BLOCKS - {"div", "p"}:
         if ' data-value="' in tag and "formula" not in classes:
             return None
         return Tag(MATH, name, classes=classes)
