@@ -39,6 +39,7 @@ EXTRA_OF = {
     "fastwarc": "corpus",
     "resiliparse": "corpus",
     "zstandard": "corpus",
+    "pyarrow": "corpus",
 }
 
 
