@@ -330,6 +330,7 @@ class _Walk:
             self.totals.chars += len(block)
             self.codes.append(block)
             heading, self.heading = self.heading, 0
+            self.marker = "" if self.marker == ": " else self.marker
             self.emit(f"\x04{len(self.codes) - 1}\x05")
             self.heading = heading
         return end
