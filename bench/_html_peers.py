@@ -21,11 +21,19 @@ from pathlib import Path
 from typing import Any
 
 
+FORGET: list[Callable[[], None]] = []
+
+
 def _llemma() -> tuple[str, Callable[[bytes], str]]:
     from llemma import __version__
-    from llemma.extract.html_math import extract_html
+    from llemma.extract import formulas, html_math, katex
 
-    return f"llemma {__version__}, selectolax {version('selectolax')}", lambda data: extract_html(data).text
+    def extract(data: bytes) -> str:
+        return html_math.extract_html(data).text
+
+    # what one turn remembers of the pages must not help the next
+    FORGET.extend((html_math._KNOWN.clear, formulas._REBUILT.clear, katex._LEAVES.clear))
+    return f"llemma {__version__}, selectolax {version('selectolax')}", extract
 
 
 def _openwebmath() -> tuple[str, Callable[[bytes], str]]:
@@ -98,6 +106,8 @@ PEERS: dict[str, Callable[[], tuple[str, Callable[[bytes], str]]]] = {
 def turn(extract: Callable[[bytes], str], pages: list[bytes]) -> dict[str, Any]:
     """Once over all pages."""
     failed = characters = 0
+    for forget in FORGET:
+        forget()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         begin = time.process_time()
         for data in pages:

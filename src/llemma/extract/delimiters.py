@@ -39,14 +39,15 @@ class Rules(NamedTuple):
 
 _STANDARD = (Pair("$$", "$$", True), Pair("\\[", "\\]", True), Pair("\\(", "\\)", False))
 _DOLLAR = Pair("$", "$", False)
-_RENDERERS = (
-    "MathJax", "mathjax", "katex", "KaTeX", "Katex", "MATHJAX", "jsMath", "jsmath", "renderMathInElement", "TeXZilla",
-    "texzilla", "mathml.js", "ASCIIMath", "AsciiMath", "asciimath",
-)  # fmt: skip
-_ARRAY = re.compile(r"(?<![\w'])['\"]?(inlineMath|displayMath)['\"]?\s*:\s*(\{[^\[]*)?\[")
-_ASSIGNED = re.compile(r"(inlineMath|displayMath)\s*=\s*\[")
+_HEAD = 3000  # characters in which a page says which renderer it loads
+_MOST = 400_000  # characters of scripts that are looked through
+_SCRIPTS = re.compile(r"<script[^>]*>[^<]*(?:<(?!/script)[^<]*)*|<link[^>]*>", re.IGNORECASE)
+_RENDERER = re.compile(
+    r"[Mm]ath[Jj]ax|MATHJAX|[Kk]a[Tt]e[Xx]|js[Mm]ath|renderMathInElement|[Tt]e[Xx][Zz]illa|mathml\.js|ASCIIMath|[Aa]scii[Mm]ath"
+)
+_ARRAY = re.compile(r"(inlineMath|displayMath)['\"]?\s*(?:[:=]|,)\s*(?:\{[^\[{}]*(?:\[[+\-]\][^\[{}]*)?)?\[")
 _STRING = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|([\[\]])", re.DOTALL)
-_KATEX = re.compile(r"['\"]?delimiters['\"]?\s*:\s*\[")
+_KATEX = re.compile(r"delimiters['\"]?\s*:\s*\[")
 _KATEX_PAIR = re.compile(
     r"\{[^{}]*?left['\"]?\s*:\s*(?P<q>['\"`])(?P<left>.*?)(?P=q)[^{}]*?right['\"]?\s*:\s*(?P<r>['\"`])(?P<right>.*?)(?P=r)"
     r"(?P<rest>[^}]*)\}"
@@ -55,31 +56,27 @@ _ASCII = re.compile(r"asciimath2jax|input/asciimath|AsciiMath|ASCIIMathML|[_-]AM
 
 
 def rules_of(page: str) -> Rules:
-    """The delimiters of a page, from its scripts."""
-    if not any(name in page for name in _RENDERERS):
+    """The delimiters of a page, from its scripts and the head of its source."""
+    scripts = "\n".join([page[:_HEAD], *_SCRIPTS.findall(page, _HEAD)])[:_MOST]
+    if not _RENDERER.search(scripts):
         return Rules((*_STANDARD, _DOLLAR), False, False, False)
-    inline = display = katex = None
-    if "inlineMath" in page or "displayMath" in page:
-        for pattern in (_ARRAY, _ASSIGNED):
-            for found in pattern.finditer(page):
-                pairs = _pairs(page, found.end(), found[1] == "displayMath")
-                if found[1] == "inlineMath":
-                    inline = (inline or []) + pairs
-                else:
-                    display = (display or []) + pairs
-    if "delimiters" in page and (found := _KATEX.search(page)):
+    given: dict[str, list[Pair]] = {}
+    for found in _ARRAY.finditer(scripts):
+        given.setdefault(found[1], []).extend(_pairs(scripts, found.end(), found[1] == "displayMath"))
+    katex: list[Pair] = []
+    if found := _KATEX.search(scripts):
         katex = [
             Pair(_plain(m["left"]), _plain(m["right"]), bool(re.search(r"display['\"]?\s*:\s*(?:true|!0)", m[0])))
-            for m in _KATEX_PAIR.finditer(page, found.end(), found.end() + 2000)
+            for m in _KATEX_PAIR.finditer(scripts, found.end(), found.end() + 2000)
             if m["left"] and m["right"]
         ]
-    told = inline is not None or bool(katex)
-    pairs = [*(inline or []), *(display or []), *(katex or []), *_STANDARD]
+    told = "inlineMath" in given or bool(katex)
+    pairs = [*given.get("inlineMath", ()), *given.get("displayMath", ()), *katex, *_STANDARD]
     if not told:
         pairs.append(_DOLLAR)
     unique = {pair.left: pair for pair in reversed(pairs) if pair.left and pair.right and not pair.left.startswith("\\begin")}
     ordered = sorted(unique.values(), key=lambda pair: -len(pair.left))
-    return Rules(tuple(ordered), True, told, bool(("ascii" in page or "ASCII" in page or "AM" in page) and _ASCII.search(page)))
+    return Rules(tuple(ordered), True, told, bool(_ASCII.search(scripts)))
 
 
 def _pairs(page: str, start: int, display: bool) -> list[Pair]:

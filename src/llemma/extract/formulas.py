@@ -6,7 +6,6 @@ attribute), or both; the source is taken and the rendering left, and only where 
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import NamedTuple
 
@@ -184,29 +183,30 @@ def _katex(parts: list[str], i: int, classes: str) -> Reading | None:
         html_end = close_of(parts, html, _LARGEST)
         if any("katex-html" in tag for tag in parts[html_end:end:2]):
             return None  # several formulas in one wrapper
-    tex, lost = _rebuilt("".join(parts[html : html_end + 1]))
-    return Reading((Formula("katex-html", tex, display, lost),), end)
+    source = "".join(parts[html : html_end + 1])
+    known = _REBUILT.get(source)
+    if known is None:
+        known = _rebuilt(parts, html, html_end)
+        if len(_REBUILT) >= _MOST_REBUILT:
+            _REBUILT.clear()
+        _REBUILT[source] = known
+    return Reading((Formula("katex-html", known[0], display, known[1]),), end)
 
 
-def _only_wrappers(parts: list[str], start: int, end: int) -> bool:
-    return all(parts[j][1] != "/" for j in range(start, end, 2))
+_MOST_REBUILT = 1024
+_REBUILT: dict[str, tuple[str, str]] = {}  # renderings as written; formulas come again and again in a page
 
 
-@functools.lru_cache(maxsize=4096)
-def _rebuilt(source: str) -> tuple[str, str]:
-    """LaTeX or the reason why not, for a rendering as written; formulas come again and again in a page."""
-    parts = _split(source)
+def _rebuilt(parts: list[str], start: int, end: int) -> tuple[str, str]:
+    """LaTeX or the reason why not."""
     try:
-        return katex_latex(tree(parts, 1, len(parts) - 2)), ""
+        return katex_latex(tree(parts, start, end)), ""
     except KatexError as error:
         return "", str(error)
 
 
-_TAG = re.compile(r"(<[^>]*>)")
-
-
-def _split(source: str) -> list[str]:
-    return _TAG.split(source)
+def _only_wrappers(parts: list[str], start: int, end: int) -> bool:
+    return all(parts[j][1] != "/" for j in range(start, end, 2))
 
 
 def _mathjax2(parts: list[str], i: int, classes: str) -> Reading | None:

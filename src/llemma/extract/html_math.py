@@ -31,7 +31,7 @@ _MOST_EFFORT = 1_500_000  # tags read in vain while looking for formulas
 _LONGEST_KNOWN = 300  # characters of a tag worth remembering
 _KNOWN: dict[str, Tag] = {}
 
-_MARK = re.compile(r"[\x02\x06](\d+)\x03|\x04(\d+)\x05")
+_MARK = re.compile(r"[\x02\x06](\d{1,9})\x03|\x04(\d{1,9})\x05")
 _ORDINAL = re.compile(r"st|nd|rd|th|er|re|e|o|a|TM|®|™|©")
 _NOTE = re.compile(r"[\[(]?(?:\d{1,3}|[a-z*†‡]|note \d+|citation needed)[\])]?")
 _SIGN = re.compile(r"[+-−]?[\w+\-−*′'.,()/∘°∞]{1,12}")
@@ -80,14 +80,16 @@ class _Walk:
         self.link_start = -1
         self.link_chars = 0
         self.main_depth = 0
+        self.cells = 0
+        self.tables: list[list[list[tuple[int, int]]]] = []
         self.display_end = -1
         self.effort = 0
         self.title = ""
-        self.marks = self.finder.marks
+        self.odd_marks = [mark for mark in self.finder.marks if mark[0] not in "\\$"]
 
     def run(self) -> None:
         """Walk the page from its first to its last tag."""
-        parts, known, append = self.parts, _KNOWN, self.buffer.append
+        parts, known, append, actions = self.parts, _KNOWN, self.buffer.append, _ACTIONS
         learned = 0
         end = min(len(parts) - 1, 2 * _MOST_TAGS)
         if parts[0].strip():
@@ -101,15 +103,15 @@ class _Walk:
                 learned += 1
                 if len(text) < _LONGEST_KNOWN:
                     known[text] = tag
-            if tag.op:
-                i = _ACTIONS[tag.op](self, i, tag)
-            text = parts[i + 1]
-            if text:
+            if op := tag[0]:
+                i = actions[op](self, i, tag)
+            i += 1
+            if text := parts[i]:
                 append(text)
-            i += 2
+            i += 1
         self.flush()
         while self.frames:
-            self._close_frame()
+            self._close_frame(self.frames.pop())
         if len(known) > 60_000:
             known.clear()
 
@@ -130,23 +132,23 @@ class _Walk:
             return
         if "&" in text:
             text = unescape(text)
-        for mark in self.marks:
-            if mark in text:
-                text = self.finder.replace(text)
-                break
-        if "$" in text:
-            text = escape_dollars(text)
+        if "\\" in text or "$" in text or (self.odd_marks and any(mark in text for mark in self.odd_marks)):
+            text = self.finder.replace(text)
+            if "$" in text:
+                text = escape_dollars(text)
         text = " ".join(text.split())
         if text:
-            self.totals.chars += len(text)
-            self.totals.links += min(self.link_chars, len(text))
-            self.emit(paragraph(text) if not self.heading else text)
-        self.link_chars = 0
+            totals, size = self.totals, len(text)
+            totals.chars += size
+            if self.link_chars:
+                totals.links += min(self.link_chars, size)
+                self.link_chars = 0
+            self.emit(paragraph(text) if "\x06" in text and not self.heading else text)
 
     def emit(self, block: str) -> None:
         """A block goes out with the marks of its heading or list item."""
         if self.heading:
-            if not self.lists and not any(frame.name in ("td", "th") for frame in self.frames[-3:]):
+            if not self.lists and not self.cells:
                 block = f"{'#' * self.heading} {block}"
             self.totals.headings += 1
         elif self.lists or self.marker:
@@ -194,66 +196,90 @@ class _Walk:
 
     def open_block(self, i: int, tag: Tag) -> int:
         """A block opens: the text before it is complete."""
-        self.flush()
+        if self.buffer:
+            self.flush()
         name = tag.name
-        poor = "hidden" if tag.hidden else "name" if tag.poor else name if name in ("header", "aside") else ""
-        frame = Frame(name, len(self.out), self.totals, poor, tag.main)
-        self.frames.append(frame)
-        if tag.main:
-            self.main_depth += 1
-        if name in _HEADINGS:
-            self.heading = _HEADINGS[name]
-        elif name == "li":
-            if self.lists:
-                self.lists[-1][1] += 1
-                self.marker = f"{self.lists[-1][1]}. " if self.lists[-1][0] else "- "
-            else:
-                self.marker = "- "
-        elif name in ("ul", "ol"):
-            self.lists.append([name == "ol", 0])
-        elif name == "dd":
-            self.marker = ": "
-        elif name == "table":
-            frame.rows = []
-        elif name == "tr":
-            if (rows := self._rows()) is not None:
-                rows.append([])
+        if (act := _OPENING.get(name)) is not None:
+            act(self, name)
+        if name in tags.CONTAINERS or tag.hidden or tag.poor or tag.main:
+            poor = "hidden" if tag.hidden else "name" if tag.poor else name if name in ("header", "aside") else ""
+            frame = Frame(name, len(self.out), self.totals, poor, tag.main)
+            self.frames.append(frame)
+            if tag.main:
+                self.main_depth += 1
+            if name == "table":
+                frame.rows = []
+                self.tables.append(frame.rows)
         return i
 
     def close_block(self, i: int, tag: Tag) -> int:
         """A block closes: it is judged, tables and quotes are put together."""
-        self.flush()
-        if self.frames:
-            self._close_frame()
+        if self.buffer:
+            self.flush()
+        name = tag.name
+        if (act := _CLOSING.get(name)) is not None:
+            act(self, name)
+        # blocks that hold no block of their own name have a frame only when their classes ask for one
+        if self.frames and self.frames[-1].name == name:
+            self._close_frame(self.frames.pop())
         return i
 
-    def _close_frame(self) -> None:
-        frame = self.frames.pop()
-        name = frame.name
-        if name in _HEADINGS:
-            self.heading = 0
-        elif name in ("ul", "ol"):
+    def _open_heading(self, name: str) -> None:
+        self.heading = int(name[1])
+
+    def _close_heading(self, name: str) -> None:
+        self.heading = 0
+
+    def _open_list(self, name: str) -> None:
+        self.lists.append([name == "ol", 0])
+
+    def _close_list(self, name: str) -> None:
+        if self.lists:
             self.lists.pop()
-            self.marker = ""
-        elif name in ("li", "dd"):
-            self.marker = ""
-        elif name in ("td", "th"):
-            if (rows := self._rows()) is not None and rows:
-                rows[-1].append((frame.out, len(self.out)))
-        elif name == "table":
+        self.marker = ""
+
+    def _open_item(self, name: str) -> None:
+        self.marker = "- "
+        if self.lists:
+            ordered, count = self.lists[-1]
+            self.lists[-1][1] = count + 1
+            if ordered:
+                self.marker = f"{count + 1}. "
+
+    def _open_definition(self, name: str) -> None:
+        self.marker = ": "
+
+    def _close_item(self, name: str) -> None:
+        self.marker = ""
+
+    def _open_row(self, name: str) -> None:
+        if self.tables:
+            self.tables[-1].append([])
+
+    def _open_cell(self, name: str) -> None:
+        if self.tables and self.tables[-1]:
+            self.cells += 1
+            self.tables[-1][-1].append((len(self.out), -1))
+
+    def _close_cell(self, name: str) -> None:
+        if self.tables and self.tables[-1] and self.tables[-1][-1]:
+            self.cells -= 1
+            row = self.tables[-1][-1]
+            row[-1] = (row[-1][0], len(self.out))
+
+    def _close_frame(self, frame: Frame) -> None:
+        name = frame.name
+        if name == "table":
+            if self.tables:
+                self.tables.pop()
             self._put_table(frame)
         elif name == "blockquote" and not any(outer.name == name for outer in self.frames):
-            self.out[frame.out :] = ["> " + block.lstrip("\x07").replace("\n", "\n> ") for block in self.out[frame.out :]]
+            quoted = ["> " + block.lstrip("\x07").replace("\n", "\n> ") for block in self.out[frame.out :]]
+            self.out[frame.out :] = quoted
         if frame.main:
             self.main_depth -= 1
         if frame.main or frame.poor or name in _JUDGED:
             self.regions.close(frame, len(self.out), self.totals, self.main_depth > 0)
-
-    def _rows(self) -> list[list[tuple[int, int]]] | None:
-        for frame in reversed(self.frames):
-            if frame.name == "table":
-                return frame.rows
-        return None
 
     def _put_table(self, frame: Frame) -> None:
         """Cells of one line each become a table; others, and those with displayed formulas, stay blocks."""
@@ -330,6 +356,7 @@ class _Walk:
             self.totals.chars += len(block)
             self.codes.append(block)
             heading, self.heading = self.heading, 0
+            self.marker = "" if self.marker == ": " else self.marker
             self.emit(f"\x04{len(self.codes) - 1}\x05")
             self.heading = heading
         return end
@@ -438,9 +465,11 @@ class _Walk:
         seen: set[int] = set()
 
         def put(found: re.Match[str]) -> str:
+            number = int(found[1] or found[2])
+            if number >= len(self.codes if found[2] else self.formulas):
+                return ""  # no mark of ours: a control character that the page had as a reference
             if found[2]:
-                return self.codes[int(found[2])]
-            number = int(found[1])
+                return self.codes[number]
             seen.add(number)
             one = self.formulas[number]
             return f"$${one.tex}$$" if one.display else f"${one.tex}$"
@@ -469,8 +498,16 @@ def _bare(tag: str) -> str:
 
 
 _IN_LINES = frozenset((tags.SKIP, tags.BREAK, tags.END))
-_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_HEADINGS = tuple(f"h{level}" for level in range(1, 7))
 _JUDGED = frozenset("ul ol div nav table section center dl aside header footer menu form".split())
+_OPENING = {
+    **dict.fromkeys(_HEADINGS, _Walk._open_heading), "ul": _Walk._open_list, "ol": _Walk._open_list, "li": _Walk._open_item,
+    "dd": _Walk._open_definition, "tr": _Walk._open_row, "td": _Walk._open_cell, "th": _Walk._open_cell,
+}  # fmt: skip
+_CLOSING = {
+    **dict.fromkeys(_HEADINGS, _Walk._close_heading), "ul": _Walk._close_list, "ol": _Walk._close_list,
+    "li": _Walk._close_item, "dd": _Walk._close_item, "td": _Walk._close_cell, "th": _Walk._close_cell,
+}  # fmt: skip
 _ACTIONS = {
     tags.BREAK: _Walk.line_break, tags.BLOCK: _Walk.open_block, tags.END: _Walk.close_block, tags.LINK: _Walk.open_link,
     tags.LINK_END: _Walk.close_link, tags.SKIP: _Walk.skip, tags.SCRIPT: _Walk.script, tags.CODE: _Walk.code,

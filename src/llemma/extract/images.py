@@ -50,7 +50,7 @@ def image_formula(given: dict[str, str], display: bool) -> Formula | None:
         return Formula("img-alt", alt, display or is_display(alt))
     if source and ("codecogs" in address or "cgi" in address or not alt or "\\dpi" in source):
         return Formula("img-src", without_settings(source), display or is_display(source))
-    if alt.strip() and not _MATHML_ALT.search(alt) and _is_tex(alt, (marked or display or "/math/" in address) and "/" not in alt):
+    if alt.strip() and not _MATHML_ALT.search(alt) and _is_tex(alt, marked or ((display or "/math/" in address) and "/" not in alt)):
         return Formula("img-alt", alt, display or is_display(alt))
     if source:
         return Formula("img-src", without_settings(source), display or is_display(source))

@@ -85,6 +85,9 @@ def _join(atoms: list[Atom]) -> str:
     return "".join(out)
 
 
+_LEAVES: dict[tuple[str, Node | str, bool], list[Atom]] = {}
+
+
 def _atoms(children: list[Node | str], depth: int, text: bool = False) -> list[Atom]:
     """The atoms of a row of children; a binomial is put together here, as its brackets are siblings."""
     if depth > _DEEPEST:
@@ -95,8 +98,19 @@ def _atoms(children: list[Node | str], depth: int, text: bool = False) -> list[A
             tex = text_mode(child) if text else _symbols(child)
             if tex:
                 atoms.append(Atom("mord", tex))
-        else:
+            continue
+        kids = child.children
+        if kids and (len(kids) > 1 or not isinstance(kids[0], str)):
             atoms.extend(_element(child, depth + 1, text))
+            continue
+        key = (child.tag, kids[0] if kids else "", text)  # half of all spans hold one sign, or nothing
+        leaf = _LEAVES.get(key)
+        if leaf is None:
+            leaf = _element(child, depth + 1, text)
+            if len(_LEAVES) > 20_000:
+                _LEAVES.clear()
+            _LEAVES[key] = leaf
+        atoms.extend(leaf)
     if len(atoms) == 3 and atoms[1].kind == "mfrac" and atoms[1].tex.startswith("\\atop"):
         return [Atom("mord", _binomial(atoms[0].tex, atoms[1].tex[5:], atoms[2].tex))]
     return atoms
@@ -301,20 +315,38 @@ class Item(NamedTuple):
 
 def _vlist(node: Node) -> list[Item] | None:
     """The entries of the first vertical list directly in ``node``, lowest first; ``None`` without one."""
-    table = next((kid for kid in node.elements() if "vlist-t" in style_of(kid.tag).classes), None)
-    if table is None:
-        old = next((kid for kid in node.elements() if "vlist" in style_of(kid.tag).classes), None)
-        rows = [] if old is None else [old]
-    else:
-        rows = [kid for row in table.elements()[:1] for kid in row.elements()[:1]]
-    if not rows:
+    row: Node | None = None
+    for kid in node.children:
+        if isinstance(kid, Node) and style_of(kid.tag).stack:
+            row = kid
+            if "vlist-t" in style_of(kid.tag).classes:  # vlist-t > vlist-r > vlist
+                row = _first(_first(kid))
+            break
+    if row is None:
         return None
     items = []
-    for entry in rows[0].elements():
-        strut = next((style_of(kid.tag).height for kid in entry.elements() if "pstrut" in kid.tag), 0.0)
-        small = any("sizing" in style_of(kid.tag).classes for kid in entry.elements())
-        items.append(Item(-style_of(entry.tag).top - strut, small, entry))
-    return sorted(items, key=lambda item: item.height)
+    for entry in row.children:
+        if isinstance(entry, Node):
+            strut, small = 0.0, False
+            for kid in entry.children:
+                if isinstance(kid, Node):
+                    style = style_of(kid.tag)
+                    if style.strut:
+                        strut = style.height
+                    elif style.sizing:
+                        small = True
+            items.append(Item(-style_of(entry.tag).top - strut, small, entry))
+    if len(items) > 1:
+        items.sort(key=_height)
+    return items
+
+
+def _height(item: Item) -> float:
+    return item.height
+
+
+def _first(node: Node | None) -> Node | None:
+    return next((kid for kid in node.children if isinstance(kid, Node)), None) if node is not None else None
 
 
 def _fraction(node: Node, style: parts.Style, depth: int) -> list[Atom]:

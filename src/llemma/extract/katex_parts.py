@@ -18,6 +18,9 @@ class Style(NamedTuple):
     height: float
     right: str
     hidden: bool
+    stack: bool  # a vertical list
+    strut: bool  # what an entry of such a list hangs on
+    sizing: bool  # set small
 
 
 Reader = Callable[[Node, Style, int], list[Any]]
@@ -71,6 +74,9 @@ def style_of(tag: str) -> Style:
         height=_number(height),
         right=f"{_number(right):.5f}".rstrip("0").rstrip(".") if right else "",
         hidden="color:transparent" in tag,
+        stack=not names.isdisjoint(("vlist-t", "vlist")),
+        strut="pstrut" in names,
+        sizing="sizing" in names,
     )
 
 

@@ -33,13 +33,10 @@ def tokens(page: str | bytes) -> list[str]:
 
 def name_of(tag: str) -> str:
     """The element's name of a start tag, an end tag or a whole script."""
-    start = 2 if tag.startswith("</") else 1
-    end = len(tag) - 1
-    for char in " >":
-        found = tag.find(char, start)
-        if found != -1:
-            end = min(end, found)
-    return tag[start:end]
+    start = 2 if tag[1] == "/" else 1
+    end = tag.find(">")
+    space = tag.find(" ", start, end)
+    return tag[start : space if space > 0 else end]
 
 
 def attributes(tag: str) -> dict[str, str]:
@@ -75,8 +72,16 @@ def close_of(tokens: list[str], i: int, limit: int) -> int:
     """The place of the end tag that closes the start tag at ``i``; -1 when it lies ``limit`` tags away or more."""
     name = name_of(tokens[i])
     close, plain, more = f"</{name}>", f"<{name}>", f"<{name} "
+    last = min(len(tokens), i + 2 * limit)
+    try:
+        end = tokens.index(close, i + 1, last)
+    except ValueError:
+        return -1
+    inside = "".join(tokens[i + 2 : end : 2]) if end - i < 2000 else more
+    if more not in inside and plain not in inside:
+        return end  # the first end tag of this name, as no element of the name opens before it
     depth = 0
-    for j in range(i, min(len(tokens), i + 2 * limit), 2):
+    for j in range(i, last, 2):
         tag = tokens[j]
         if tag == close:
             depth -= 1

@@ -15,7 +15,6 @@ _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)([^<>]*)>")
 _DEEPEST = 500  # elements inside elements; browsers stop at 512
 _FORMATTING = re.compile(r"<(/?)(?:b|i|u|s|em|strong|font|big|small|tt|code|strike|nobr)(?=[\s>])", re.IGNORECASE)
 _CONTROL = bytes(c for c in range(32) if c not in (9, 10, 12, 13))
-_CONTROL_REFERENCE = re.compile(r"&#(?:0*(?:[0-8]|1[14-9]|2\d|3[01])|[xX]0*(?:[0-8bBeEfF]|1[0-9a-fA-F]));?(?![0-9a-fA-F])")
 _CALLED = {"iso-8859-1": "windows-1252", "latin1": "windows-1252", "latin-1": "windows-1252", "ascii": "windows-1252",
            "us-ascii": "windows-1252", "gb2312": "gb18030", "gbk": "gb18030", "ks_c_5601-1987": "cp949",
            "euc-kr": "cp949", "shift_jis": "cp932", "x-sjis": "cp932", "big5": "big5hkscs", "unicode": "utf-8",
@@ -51,13 +50,11 @@ def decode(data: bytes, charset: str | None = None) -> str:
 
 def prepare(data: bytes, charset: str | None = None) -> str:
     """A page that is safe to parse: text, without control characters, not nested beyond what browsers take."""
-    page = decode(data.translate(None, _CONTROL) if data[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-                  and data[:4].count(0) != 2 else data, charset)  # fmt: skip
+    wide = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or data[:4].count(0) == 2
+    page = decode(data if wide else data.translate(None, _CONTROL), charset)
     if "\0" in page:
         page = page.replace("\0", "")
-    if "&#" in page:
-        page = _CONTROL_REFERENCE.sub("", page)
-    if "/>" in page and ("<?xml" in page[:200] or "/xhtml" in page[:1000]):
+    if page[:200].lstrip().startswith("<?xml"):
         page = _SELF_CLOSED.sub(r"<\1\2></\1>", page)
     opens, closes = page.count("<"), page.count("</")
     if opens - 2 * closes > 4000 or opens > 200_000:

@@ -30,10 +30,10 @@ LITERAL: Final = 14  # delimiters inside are no delimiters
 
 # Elements that start a new line; those in CONTAINERS are also judged as a whole.
 CONTAINERS: Final = frozenset(
-    "div section article main aside nav header footer form ul ol dl table td th figure fieldset details body center".split()
+    "div section article main aside nav header footer form ul ol dl table figure fieldset details body center blockquote menu".split()
 )
 BLOCKS: Final = CONTAINERS | frozenset(
-    """p h1 h2 h3 h4 h5 h6 li dt dd tr thead tbody tfoot caption blockquote address figcaption summary legend hgroup
+    """p h1 h2 h3 h4 h5 h6 li dt dd td th tr thead tbody tfoot caption blockquote address figcaption summary legend hgroup
     search menu dir noindex""".split()
 )
 _SKIPPED = frozenset(
@@ -102,8 +102,14 @@ class Tag(NamedTuple):
     classes: str = ""
 
 
+LINKED: Final = Tag(LINK, "a")
+UNLINKED: Final = Tag(NOTHING, "a")
+
+
 def learn(tag: str) -> Tag:
     """The meaning of a tag."""
+    if tag.startswith("<a ") and ' class="' not in tag and " data-" not in tag and ' style="' not in tag:
+        return LINKED if ' href="' in tag else UNLINKED
     name = name_of(tag)
     bare = name.rpartition(":")[2].lower()
     if tag.startswith("</"):
@@ -120,8 +126,6 @@ def learn(tag: str) -> Tag:
         return Tag(MATH, "math")
     if " " not in tag:
         return Tag(_op(name), name, poor=name in ("nav", "footer"), main=name in ("main", "article"))
-    if name == "a" and ' class="' not in tag and " data-" not in tag and ' style="' not in tag:
-        return Tag(LINK if ' href="' in tag else NOTHING, name)
     classes = value(tag, "class")
     if name not in ("html", "body") and (found := _special(tag, name, classes)):
         return found
