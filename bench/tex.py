@@ -62,7 +62,7 @@ def papers(folder: Path, limit: int) -> list[Files]:
     found = []
     for path, data in sorted(project.files.items()):
         if path.endswith(".tex") and b"\\begin{document}" in data:
-            used = clean_paper({"00README.XXX": f"{path} toplevelfile".encode(), **project.files})
+            used = clean_paper({"00README": f"{path} toplevelfile".encode(), **project.files})
             assert isinstance(used, Paper)
             found.append({name: project.files[name] for name in (path, *used.files)})
         if limit and len(found) == limit:

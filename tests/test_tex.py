@@ -204,7 +204,7 @@ def test_macros_of_the_projects_own_style_are_written_out():
 def test_files_are_put_together_in_order():
     found = clean_paper(
         {
-            "00README.XXX": b"paper/top.tex toplevelfile\n",
+            "00README": b"paper/top.tex toplevelfile\n",
             "other.tex": b"\\documentclass{article}\\begin{document}no\\end{document}",
             "paper/top.tex": b"\\documentclass{article}\\begin{document}\\input{one}\\include{two.tex}"
             b"\\subfile{sub/three}\\import{sub/}{four}\\input five \\end{document}",
