@@ -39,6 +39,7 @@ EXTRA_OF = {
     "selectolax": "corpus",
     "fastwarc": "corpus",
     "zstandard": "corpus",
+    "pyarrow": "corpus",
 }
 
 
