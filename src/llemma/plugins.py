@@ -35,6 +35,7 @@ EXTRA_OF = {
     "latex2mathml": "page",
     "matplotlib": "page",
     "vllm": "vllm",
+    "py3langid": "corpus",
 }
 
 

@@ -1,0 +1,112 @@
+"""One document as the rules of quality look at it: its formulas, its prose, its lines, its words.
+
+Every view is computed once, when the first rule asks for it. ``words_only`` is the text without anything that is
+written as mathematics or code: what a language is identified by, and what MathScore reads.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import replace
+
+import numpy as np
+
+from llemma.corpus.features import hashed
+from llemma.records import Document
+
+# What ends a formula must come within a bounded distance, so that a page of unclosed brackets costs linear time.
+# A dollar opens a formula only before a non-space and closes one only behind a non-space and not before a digit
+# (pandoc's rule): "$5 and $10" holds no formula.
+_ENVIRONMENTS = "equation|align|eqnarray|gather|multline|displaymath|math|alignat|flalign|array|[bpvB]?matrix|cases"
+FORMULA = re.compile(
+    r"(?<!\\)\$\$(?P<display>[^$]{1,8000})\$\$"
+    r"|(?<![\\$\w])\$(?P<inline>(?!\s)(?:[^$\\]|\\.){1,2000})(?<!\s)\$(?!\d)"
+    r"|\\\[(?P<bracket>.{1,8000}?)\\\]"
+    r"|\\\((?P<paren>.{1,2000}?)\\\)"
+    rf"|\\begin\{{(?P<env>(?:{_ENVIRONMENTS})\*?)\}}(?P<body>.{{1,8000}}?)\\end\{{(?P=env)\}}",
+    re.DOTALL,
+)
+CODE = re.compile(r"^```.*?^```|^~~~.*?^~~~|`[^`\n]{1,400}`", re.DOTALL | re.MULTILINE)
+# reStructuredText, as docstrings write it: a role, a directive with the indented lines below it, a doctest
+RST_MATH = re.compile(
+    r":math:`[^`]{1,2000}`|^(?P<indent>[ \t]*)\.\. math::.*\n(?:(?:[ \t]*|(?P=indent)[ \t]+.*)\n)*", re.MULTILINE
+)
+RST_CODE = re.compile(r"^[ \t]*(?:>>>|\.\.\. ).*\n?|:[a-z:]{2,12}:`[^`]{1,200}`|``[^`\n]{1,200}``", re.MULTILINE)
+COMMAND = re.compile(r"\\[A-Za-z]+\*?|\\[^A-Za-z\s]")
+ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\b\S+@\S+\.\S+")
+SYMBOLS = re.compile("[\u2190-\u22ff\u2a00-\u2aff\U0001d400-\U0001d7ff]")  # arrows, operators, mathematical letters
+
+
+def formulas(text: str) -> list[str]:
+    """The formulas of a text without their delimiters, in order."""
+    return [next(g for g in match.groups()[:4] if g) if not match["env"] else match["body"] for match in _found(text)]
+
+
+def _found(text: str) -> list[re.Match[str]]:
+    return list(FORMULA.finditer(text)) if "$" in text or "\\" in text else []
+
+
+def marks(text: str) -> int:
+    """How many times the text uses mathematical markup: formulas, and the roles and directives of docstrings."""
+    return len(_found(text)) + (len(RST_MATH.findall(text)) if ":math:`" in text or ".. math::" in text else 0)
+
+
+def without_formulas(text: str, instead: str = " ") -> str:
+    """The text with each formula replaced."""
+    return FORMULA.sub(lambda _: instead, text) if "$" in text or "\\" in text else text
+
+
+def words_only(text: str) -> str:
+    """The text without formulas, TeX commands, code, addresses and mathematical symbols."""
+    if "`" in text or ">>>" in text or ".. math" in text:
+        text = RST_CODE.sub(" ", CODE.sub(" ", RST_MATH.sub(" ", text)))
+    text = without_formulas(text)
+    if "\\" in text:
+        text = COMMAND.sub(" ", text)
+    if "://" in text or "www." in text or "@" in text:
+        text = ADDRESS.sub(" ", text)
+    return text if text.isascii() else SYMBOLS.sub(" ", text)
+
+
+class Page:
+    """The views of one document; ``line`` breaks are those of ``str.split``."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.text = document.text
+
+    @functools.cached_property
+    def url(self) -> str:
+        """The address in ``meta["url"]``, or the document's id."""
+        url = self.document.meta.get("url")
+        return url if isinstance(url, str) else self.document.id
+
+    @functools.cached_property
+    def formulas(self) -> list[str]:
+        """The formulas, delimiters taken off."""
+        return formulas(self.text)
+
+    @functools.cached_property
+    def prose(self) -> str:
+        """The text without mathematics and code."""
+        return words_only(self.text)
+
+    @functools.cached_property
+    def lines(self) -> list[str]:
+        """The lines that are not blank, stripped."""
+        return [line for line in map(str.strip, self.text.split("\n")) if line]
+
+    @functools.cached_property
+    def words(self) -> list[str]:
+        """The prose, split at white space."""
+        return self.prose.split()
+
+    @functools.cached_property
+    def hashes(self) -> np.ndarray:
+        """The words of the prose as hashes (uint64), numbers left out."""
+        return hashed(self.prose, digits=False).words
+
+    def edited(self, text: str) -> Page:
+        """The page of the same document with another text."""
+        return Page(replace(self.document, text=text))

@@ -1,0 +1,137 @@
+"""Trains the models that judge quality, from labels that documents carry themselves: ``llemma quality``.
+
+A document with mathematical markup is an example of mathematics; one without is an example of the contrary, unless its
+source says that texts without markup may be mathematics all the same (``unmarked = "leave"``). The defaults read what lies
+on every machine with this package: docstrings, help topics and licences of installed Python packages. They give a small
+model; texts of the kind that is to be judged give a better one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from llemma import plugins
+from llemma.config import build, setting, to_table
+from llemma.corpus.mathscore import Example, MathScoreOptions, save_mathscore, train_mathscore
+from llemma.corpus.page import marks, words_only
+from llemma.corpus.perplexity import PerplexityOptions, save_perplexity, train_perplexity
+from llemma.errors import ConfigError
+from llemma.records import Document, Event, Progress, silent
+from llemma.run import open_run, read_json, sha256_file
+
+MATHEMATICAL = ("scipy", "sympy", "mpmath")  # their docstrings use markup for some formulas only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleSource:
+    """A source of training documents."""
+
+    kind: str = setting("", "plug-in that yields the documents (default: the entry's own name)")
+    unmarked: Literal["other", "leave"] = setting("other", "documents without markup: no mathematics, or not used")
+    min_chars: int = setting(150, "leave out documents with less prose")
+    options: Mapping[str, Any] = setting(factory=dict, help="settings of the plug-in")
+
+
+def default_sources() -> dict[str, ExampleSource]:
+    """Docstrings, help topics, descriptions and licences of the packages that are installed."""
+    there = tuple(name for name in MATHEMATICAL if importlib.util.find_spec(name))
+    general = tuple(name for name in ("stdlib", "numpy", "networkx") if name == "stdlib" or importlib.util.find_spec(name))
+    return {
+        "mathematical": ExampleSource(
+            kind="prose", unmarked="leave", options={"packages": list(there), "max_bytes": 0, "descriptions": False}
+        ),
+        "general": ExampleSource(
+            kind="prose", options={"packages": list(general), "max_bytes": 0, "licences": True}
+        ),
+    }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityConfig:
+    """Settings of ``llemma quality``: what the models are trained on, and how."""
+
+    sources: Mapping[str, ExampleSource] = setting(factory=default_sources, help="one table for each source of examples")
+    models: tuple[Literal["mathscore", "perplexity"], ...] = setting(("mathscore", "perplexity"), "what to train")
+    mathscore: MathScoreOptions = setting(factory=MathScoreOptions, help="the classifier")
+    perplexity: PerplexityOptions = setting(factory=PerplexityOptions, help="the language model")
+    run: Path = setting(Path("runs/quality"), "folder for mathscore.bin, perplexity.bin and metrics.json")
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("training needs at least one source: [sources.NAME]")
+
+
+def train_models(config: QualityConfig, progress: Progress = silent) -> Mapping[str, Any]:
+    """Train the models into ``config.run``, or find them there; returns their figures (``metrics.json``).
+
+    MathScore's figures are of documents it was not trained on. Raises ConfigError for a bad source, DataError when the
+    sources hold too little.
+    """
+    readers = {name: _reader(name, source) for name, source in config.sources.items()}
+    with open_run(config.run, "quality", to_table(config), free=("run",)) as run:
+        if (run.folder / "metrics.json").exists():
+            done: Mapping[str, Any] = read_json(run.folder / "metrics.json")
+            return done
+        counts: Counter[str] = Counter()
+        seen: set[bytes] = set()
+        examples: list[Example] = []
+        corpus: list[str] = []
+        for name, source in config.sources.items():
+            for document in readers[name]():
+                _take(name, source, document, seen, examples, corpus, counts)
+                if counts.total() % 2000 == 0:
+                    progress(Event(stage="quality: examples", done=counts.total(), unit="documents"))
+        metrics: dict[str, Any] = {"documents": dict(sorted(counts.items()))}
+        if "mathscore" in config.models:
+            progress(Event(stage="quality: mathscore", note=f"{len(examples)} documents"))
+            model, figures = train_mathscore(examples, config.mathscore)
+            save_mathscore(model, run.folder / "mathscore.bin")
+            metrics["mathscore"] = figures | _file(run.folder / "mathscore.bin")
+        if "perplexity" in config.models:
+            progress(Event(stage="quality: perplexity", note=f"{len(corpus)} documents"))
+            ordered = train_perplexity(corpus, config.perplexity)
+            save_perplexity(ordered, run.folder / "perplexity.bin")
+            metrics["perplexity"] = dict(ordered.info) | _file(run.folder / "perplexity.bin")
+        run.write_json("metrics.json", metrics)
+    return metrics
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def _take(
+    name: str, source: ExampleSource, document: Document, seen: set[bytes], examples: list[Example], corpus: list[str],
+    counts: Counter[str],
+) -> None:  # fmt: skip
+    """Put a document where it belongs: an example of one kind, text for the language model, both, neither."""
+    prose = words_only(document.text)
+    digest = hashlib.blake2b(prose.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    if len(prose) < source.min_chars or digest in seen:
+        counts["short or seen before"] += 1
+        return
+    seen.add(digest)
+    marked = marks(document.text) > 0
+    if marked or source.unmarked == "leave":
+        corpus.append(prose)
+    if marked or source.unmarked == "other":
+        examples.append(Example(id=f"{name}/{document.id}", prose=prose, mathematical=marked))
+    counts["mathematical" if marked else "other" if source.unmarked == "other" else "unmarked, left out"] += 1
+
+
+def _reader(name: str, source: ExampleSource) -> Any:
+    module = plugins.load("sources", source.kind or name)
+    if not (hasattr(module, "Options") and hasattr(module, "documents")):
+        raise ConfigError(f"{source.kind or name} is not a source: it needs a dataclass Options and documents(options)")
+    options = build(module.Options, source.options, where=f"sources.{name}: ", prefix="options.")
+    return lambda: _documents(module, options)
+
+
+def _documents(module: Any, options: Any) -> Iterator[Document]:
+    yield from module.documents(options)
