@@ -108,7 +108,10 @@ def train_mathscore(examples: Iterable[Example], options: MathScoreOptions) -> t
     weights = weights.astype(np.float16).astype(np.float32)  # what the file holds
     slope, shift = _platt(_scores(calibration, weights, bias), calibration.labels)
     held = _sigmoid(slope * _scores(report, weights, bias) + shift)
-    figures = {"examples": int(sum(len(p.labels) for p in (train, calibration, report))), **reliability(held, report.labels)}
+    figures = {
+        "examples": int(sum(len(p.labels) for p in (train, calibration, report))),
+        **reliability(held, report.labels),
+    }
     info = {"options": {k: getattr(options, k) for k in options.__dataclass_fields__}, "held_out": figures}
     model = MathScore(weights=weights, bias=bias, slope=slope, shift=shift, gram=options.gram, info=info)
     return model, figures
@@ -125,7 +128,9 @@ def reliability(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     for k in range(BINS):
         inside = bins == k
         if inside.any():
-            rows.append([int(inside.sum()), round(float(scores[inside].mean()), 4), round(float(labels[inside].mean()), 4)])
+            rows.append(
+                [int(inside.sum()), round(float(scores[inside].mean()), 4), round(float(labels[inside].mean()), 4)]
+            )
     error = sum(n * abs(score - share) for n, score, share in rows) / len(scores)
     called = scores >= 0.5
     hits = float((called & (labels > 0)).sum())

@@ -110,7 +110,9 @@ def train_perplexity(texts: Iterable[str], options: PerplexityOptions) -> Perple
     return Perplexity(orders=orders, floor=1 / (vocabulary + 1), info=info)
 
 
-_Table = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # n-gram, count, its context, its suffix without the first
+_Table = tuple[
+    np.ndarray, np.ndarray, np.ndarray, np.ndarray
+]  # n-gram, count, its context, its suffix without the first
 
 
 def _counts(parts: list[np.ndarray], options: PerplexityOptions) -> list[_Table]:

@@ -28,11 +28,17 @@ from llemma.records import Document
 class QualityEntry:
     """How the documents of a source are judged."""
 
-    profile: str = setting("", "llemma, openwebmath, or a TOML file with profiles and #NAME behind it (empty: no rules)")
-    rules: Mapping[str, Any] = setting(factory=dict, help="thresholds that differ: NAME = {field = value}, or false: off")
+    profile: str = setting(
+        "", "llemma, openwebmath, or a TOML file with profiles and #NAME behind it (empty: no rules)"
+    )
+    rules: Mapping[str, Any] = setting(
+        factory=dict, help="thresholds that differ: NAME = {field = value}, or false: off"
+    )
     bugs: Literal["", "kept", "fixed"] = setting("", "known faults of the original (empty: as the profile says)")
     mathscore: str = setting("", "file of the MathScore model (empty: trained into the run folder; none: no MathScore)")
-    perplexity: str = setting("none", "file of the perplexity model (empty: trained into the run folder; none: no such test)")
+    perplexity: str = setting(
+        "none", "file of the perplexity model (empty: trained into the run folder; none: no such test)"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +180,8 @@ def describe(profile: Profile) -> list[str]:
     lines = []
     for name, test in profile.tests.items():
         shown = [(f.name, getattr(test, f.name)) for f in fields(test)]  # type: ignore[arg-type]
-        short = [f"{key}={value}" for key, value in shown if isinstance(value, int | float) and not isinstance(value, bool)]
+        short = [
+            f"{key}={value}" for key, value in shown if isinstance(value, int | float) and not isinstance(value, bool)
+        ]
         lines.append(f"{name}: {', '.join(short)}" if short else name)
     return lines

@@ -41,7 +41,9 @@ class ExampleSource:
 def default_sources() -> dict[str, ExampleSource]:
     """Docstrings, help topics, descriptions and licences of the packages that are installed."""
     there = tuple(name for name in MATHEMATICAL if importlib.util.find_spec(name))
-    general = tuple(name for name in ("stdlib", "numpy", "networkx") if name == "stdlib" or importlib.util.find_spec(name))
+    general = tuple(
+        name for name in ("stdlib", "numpy", "networkx") if name == "stdlib" or importlib.util.find_spec(name)
+    )
     return {
         "mathematical": ExampleSource(
             kind="prose", unmarked="leave", options={"packages": list(there), "max_bytes": 0, "descriptions": False}
@@ -56,7 +58,9 @@ def default_sources() -> dict[str, ExampleSource]:
 class QualityConfig:
     """Settings of ``llemma quality``: what the models are trained on, and how."""
 
-    sources: Mapping[str, ExampleSource] = setting(factory=default_sources, help="one table for each source of examples")
+    sources: Mapping[str, ExampleSource] = setting(
+        factory=default_sources, help="one table for each source of examples"
+    )
     models: tuple[Literal["mathscore", "perplexity"], ...] = setting(("mathscore", "perplexity"), "what to train")
     mathscore: MathScoreOptions = setting(factory=MathScoreOptions, help="the classifier")
     perplexity: PerplexityOptions = setting(factory=PerplexityOptions, help="the language model")

@@ -9,7 +9,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llemma.config import setting
@@ -28,14 +28,23 @@ class Options:
 
 def documents(options: Options) -> Iterator[Document]:
     """One document a line, files in the given order (folders: sorted). Raises DataError, ConfigError."""
+    for file in _files(options):
+        yield from _read(file, options)
+
+
+def parts(options: Options) -> list[Options]:
+    """The settings of one part a file."""
+    return [replace(options, paths=(file,)) for file in _files(options)]
+
+
+def _files(options: Options) -> Iterator[Path]:
     if not options.paths:
         raise ConfigError("source jsonl needs options.paths")
     for path in options.paths:
         files = sorted(p for p in path.rglob("*.jsonl*") if p.is_file()) if path.is_dir() else [path]
         if not files:
             raise DataError("no .jsonl files in this folder", where=path)
-        for file in files:
-            yield from _read(file, options)
+        yield from files
 
 
 def _read(file: Path, options: Options) -> Iterator[Document]:
