@@ -1,13 +1,14 @@
 """Words and n-grams of a text as 64-bit hashes, in numpy: what the quality models and rules count.
 
-A text is lower-cased; letters (every byte above 127 counts as one, so that UTF-8 words stay whole) and digits make
-words, every digit is a 0 (or a space), everything else is one space. The hash of a stretch of bytes comes from prefix sums of a
-polynomial modulo 2^64, so no loop over bytes or words runs in Python. Equal texts have equal hashes on every machine.
+A text is lower-cased; letters (every character beyond ASCII but punctuation is taken for one) and digits make words,
+every digit is a 0 (or a space), everything else is one space. The hash of a stretch of bytes comes from prefix sums of
+a polynomial modulo 2^64, so no loop over bytes or words runs in Python. Equal texts have equal hashes on every machine.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ U64 = np.uint64
 BASE = 0x9E3779B97F4A7C15 | 1  # odd, so that it has an inverse modulo 2^64
 INVERSE = pow(BASE, -1, 1 << 64)
 PIECE = 1 << 20  # bytes hashed at a time: bounds memory, and the table of powers
+PUNCTUATION = re.compile("[\u0080-\u00bf\u00d7\u00f7\u2000-\u206f\u3000-\u303f\ufe30-\ufe4f\uff01-\uff0f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ def _powers() -> tuple[np.ndarray, np.ndarray]:
 
 def mix(hashes: np.ndarray) -> np.ndarray:
     """The hashes with every bit depending on all others (the finaliser of MurmurHash3)."""
-    mixed = hashes ^ (hashes >> U64(33))
+    mixed: np.ndarray = hashes ^ (hashes >> U64(33))
     mixed *= U64(0xFF51AFD7ED558CCD)
     mixed ^= mixed >> U64(33)
     mixed *= U64(0xC4CEB9FE1A85EC53)
@@ -64,9 +66,12 @@ def mix(hashes: np.ndarray) -> np.ndarray:
 def hashed(text: str, *, gram: int = 0, digits: bool = True) -> Hashed:
     """The words of ``text`` in order and, for ``gram`` > 0, its character n-grams of that length.
 
-    Without ``digits`` they separate words like punctuation. A character n-gram is a stretch of ``gram`` bytes of the words with single spaces between them. Words and n-grams
-    across the border of two pieces of a very long text are cut there.
+    Without ``digits`` they separate words like punctuation. A character n-gram is a stretch of ``gram`` bytes of the
+    words with single spaces between them. Words and n-grams across the border of two pieces of a very long text are
+    cut there.
     """
+    if not text.isascii():
+        text = PUNCTUATION.sub(" ", text)
     data = np.frombuffer(text.lower().encode("utf-8", "surrogatepass"), dtype=np.uint8)
     pieces = [_piece(data[start : start + PIECE], gram, digits) for start in range(0, len(data), PIECE)]
     if len(pieces) == 1:

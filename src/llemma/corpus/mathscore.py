@@ -1,9 +1,10 @@
 """MathScore: how likely the words of a text are those of mathematics, from a linear model over hashed n-grams.
 
-The model is of fastText's class (Joulin et al. 2017): words, pairs of words and character n-grams, hashed into one table
-of weights, averaged over the text, through a logistic function; then Platt's two-parameter calibration on documents
-that training did not see. It learns from labels that texts carry themselves, as OpenWebMath's did: a text that holds
-mathematical markup is an example of mathematics, and the markup is taken out of it so that the words must decide.
+The model is of fastText's class (Joulin et al. 2017): words, pairs of words and character n-grams, hashed into one
+table of weights, averaged over the text, through a logistic function; then Platt's two-parameter calibration on
+documents that training did not see. It learns from labels that texts carry themselves, as OpenWebMath's did: a text
+that holds mathematical markup is an example of mathematics, and the markup is taken out of it so that the words must
+decide.
 Training is plain numpy on one thread: the same examples and settings give the same bytes. What it does not judge:
 whether the mathematics is right, or well explained.
 """
@@ -67,7 +68,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MathScore:
-    """A trained model. ``weights`` (float32, 2^bits) and ``bias`` give log-odds, ``slope`` and ``shift`` calibrate them."""
+    """A trained model: ``weights`` (float32, 2^bits) and ``bias`` give log-odds, ``slope`` and ``shift`` calibrate."""
 
     weights: np.ndarray
     bias: float
@@ -149,8 +150,8 @@ def save_mathscore(model: MathScore, path: Path) -> None:
     """Write the model as one file: a line that names the format, a line of JSON, the weights as float16."""
     data = model.weights.astype("<f2").tobytes()
     head = {
-        "bits": _bits(model.weights), "gram": model.gram, "bias": model.bias, "slope": model.slope, "shift": model.shift,
-        "sha256": hashlib.sha256(data).hexdigest(), "info": dict(model.info),
+        "bits": _bits(model.weights), "gram": model.gram, "bias": model.bias, "slope": model.slope,
+        "shift": model.shift, "sha256": hashlib.sha256(data).hexdigest(), "info": dict(model.info),
     }  # fmt: skip
     atomic_write(path, MAGIC + json.dumps(head, sort_keys=True).encode() + b"\n" + data)
 

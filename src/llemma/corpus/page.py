@@ -15,19 +15,21 @@ import numpy as np
 from llemma.corpus.features import hashed
 from llemma.records import Document
 
-# What ends a formula must come within a bounded distance, so that a page of unclosed brackets costs linear time.
+# A formula ends before the next one begins and within a bounded distance, so that unclosed brackets cost linear time.
 # A dollar opens a formula only before a non-space and closes one only behind a non-space and not before a digit
 # (pandoc's rule): "$5 and $10" holds no formula.
-_ENVIRONMENTS = "equation|align|eqnarray|gather|multline|displaymath|math|alignat|flalign|array|[bpvB]?matrix|cases"
+_ENVIRONMENT = r"(?:equation|align|eqnarray|gather|multline|displaymath|math|alignat|flalign)\*?"
 FORMULA = re.compile(
-    r"(?<!\\)\$\$(?P<display>[^$]{1,8000})\$\$"
+    r"(?<!\\)\$\$(?P<display>[^$]{1,8000}+)\$\$"
     r"|(?<![\\$\w])\$(?P<inline>(?!\s)(?:[^$\\]|\\.){1,2000})(?<!\s)\$(?!\d)"
-    r"|\\\[(?P<bracket>.{1,8000}?)\\\]"
-    r"|\\\((?P<paren>.{1,2000}?)\\\)"
-    rf"|\\begin\{{(?P<env>(?:{_ENVIRONMENTS})\*?)\}}(?P<body>.{{1,8000}}?)\\end\{{(?P=env)\}}",
+    r"|\\\[(?P<bracket>(?:[^\\]|\\[^\[\]]){1,8000}+)\\\]"
+    r"|\\\((?P<paren>(?:[^\\]|\\[^()]){1,2000}+)\\\)"
+    rf"|\\begin\{{(?P<env>{_ENVIRONMENT})\}}"
+    rf"(?P<body>(?:[^\\]|\\(?!(?:begin|end)\{{{_ENVIRONMENT}\}})){{1,8000}}+)\\end\{{(?P=env)\}}",
     re.DOTALL,
 )
-CODE = re.compile(r"^```.*?^```|^~~~.*?^~~~|`[^`\n]{1,400}`", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^(?:```.*?^```|~~~.*?^~~~)", re.DOTALL | re.MULTILINE)
+CODE = re.compile(r"`[^`\n]{1,400}`")
 # reStructuredText, as docstrings write it: a role, a directive with the indented lines below it, a doctest
 RST_MATH = re.compile(
     r":math:`[^`]{1,2000}`|^(?P<indent>[ \t]*)\.\. math::.*\n(?:(?:[ \t]*|(?P=indent)[ \t]+.*)\n)*", re.MULTILINE
@@ -59,8 +61,10 @@ def without_formulas(text: str, instead: str = " ") -> str:
 
 def words_only(text: str) -> str:
     """The text without formulas, TeX commands, code, addresses and mathematical symbols."""
+    if "```" in text or "~~~" in text:
+        text = FENCE.sub(" ", text)
     if "`" in text or ">>>" in text or ".. math" in text:
-        text = RST_CODE.sub(" ", CODE.sub(" ", RST_MATH.sub(" ", text)))
+        text = CODE.sub(" ", RST_CODE.sub(" ", RST_MATH.sub(" ", text)))
     text = without_formulas(text)
     if "\\" in text:
         text = COMMAND.sub(" ", text)

@@ -1,9 +1,9 @@
 """Perplexity of a text under a small model of word n-grams: how far its word order is from that of known good text.
 
-Interpolated Kneser-Ney smoothing with one discount (Kneser and Ney 1995; Chen and Goodman 1999, section 2.7) over hashed
-words, in numpy: the tables are sorted arrays of 64-bit hashes. What it does not do: sentences. A text is one run of words,
-as OpenWebMath's filter took it, and the figure is the same kind, 10 to the power of minus the mean log10 of a word's
-probability; its size depends on the model, so a threshold belongs to one model.
+Interpolated Kneser-Ney smoothing with one discount (Kneser and Ney 1995; Chen and Goodman 1999, section 2.7) over
+hashed words, in numpy: the tables are sorted arrays of 64-bit hashes. What it does not do: sentences. A text is one run
+of words, as OpenWebMath's filter took it, and the figure is the same kind, 10 to the power of minus the mean log10 of a
+word's probability; its size depends on the model, so a threshold belongs to one model.
 """
 
 from __future__ import annotations
@@ -163,8 +163,8 @@ def save_perplexity(model: Perplexity, path: Path) -> None:
     arrays = [a for o in model.orders for a in (o.grams, o.shares, o.contexts, o.rests)]
     data = b"".join(a.astype(a.dtype.newbyteorder("<")).tobytes() for a in arrays)
     head = {
-        "floor": model.floor, "info": dict(model.info), "sizes": [[len(o.grams), len(o.contexts)] for o in model.orders],
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "floor": model.floor, "info": dict(model.info),
+        "sizes": [[len(o.grams), len(o.contexts)] for o in model.orders], "sha256": hashlib.sha256(data).hexdigest(),
     }  # fmt: skip
     atomic_write(path, MAGIC + json.dumps(head, sort_keys=True).encode() + b"\n" + data)
 

@@ -203,7 +203,8 @@ def _prepare(config: CorpusConfig, parts: list[Part], run: Run, progress: Progre
     for done, row in enumerate(prepare(missing, config.workers or cores()), len(stored) + 1):
         run.append([row])
         stored[row["id"]] = row
-        progress(Event(stage=f"read: {name}", done=done, total=len(parts), unit="parts"))
+        if len(parts) > 1:
+            progress(Event(stage=f"read: {name}", done=done, total=len(parts), unit="parts"))
     if not any(row["kept"] for row in stored.values()):
         run.truncate(run.ids - mine.keys())  # the input may be mended: then it is read again
         dropped = merged(stored.values())["dropped"]

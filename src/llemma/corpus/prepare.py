@@ -1,8 +1,8 @@
-"""Reads a source part by part and judges its documents: what is kept lies in a file of the run folder, one for each part.
+"""Reads a source part by part and judges its documents: what is kept of a part lies in a file of the run folder.
 
-A part is what ``parts(options)`` of the source's plug-in says, one file of input for example; a source without it is one
-part. Parts are independent, so they are read by several processes, handed over in order, and done once: a part whose row
-is stored is never read again. Nothing here looks at two documents together; duplicates are found later.
+A part is what ``parts(options)`` of the source's plug-in says, one file of input for example; a source without it is
+one part. Parts are independent, so they are read by several processes, handed over in order, and done once: a part
+whose row is stored is never read again. Nothing here looks at two documents together; duplicates are found later.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Profiles of quality: tests from ``quality_rules.toml`` put together into a stage that keeps, mends or drops documents.
+"""Profiles of quality: tests from ``quality_rules.toml`` put together into a stage that keeps, mends or drops.
 
-A profile is data; this file reads it, lets a recipe change single thresholds, and switches the known faults of an original
-on or off. A stage is a function of one document: the same document always fares the same, in any process.
+A profile is data; this file reads it, lets a recipe change single thresholds, and switches the known faults of an
+original on or off. A stage is a function of one document: the same document always fares the same, in any process.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ from llemma.records import Document
 class QualityEntry:
     """How the documents of a source are judged."""
 
-    profile: str = setting(
-        "", "llemma, openwebmath, or a TOML file with profiles and #NAME behind it (empty: no rules)"
-    )
+    profile: str = setting("", "llemma, openwebmath, or FILE.toml#NAME (empty: no rules)")
     rules: Mapping[str, Any] = setting(
         factory=dict, help="thresholds that differ: NAME = {field = value}, or false: off"
     )
@@ -179,9 +177,7 @@ def describe(profile: Profile) -> list[str]:
     """One line per test: its name and the thresholds that are not the test's defaults."""
     lines = []
     for name, test in profile.tests.items():
-        shown = [(f.name, getattr(test, f.name)) for f in fields(test)]  # type: ignore[arg-type]
-        short = [
-            f"{key}={value}" for key, value in shown if isinstance(value, int | float) and not isinstance(value, bool)
-        ]
+        values = [(f.name, getattr(test, f.name)) for f in fields(test)]  # type: ignore[arg-type]
+        short = [f"{key}={value}" for key, value in values if type(value) in (int, float)]
         lines.append(f"{name}: {', '.join(short)}" if short else name)
     return lines

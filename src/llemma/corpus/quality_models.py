@@ -1,9 +1,9 @@
 """Trains the models that judge quality, from labels that documents carry themselves: ``llemma quality``.
 
 A document with mathematical markup is an example of mathematics; one without is an example of the contrary, unless its
-source says that texts without markup may be mathematics all the same (``unmarked = "leave"``). The defaults read what lies
-on every machine with this package: docstrings, help topics and licences of installed Python packages. They give a small
-model; texts of the kind that is to be judged give a better one.
+source says that texts without markup may be mathematics all the same (``unmarked = "leave"``). The defaults read what
+lies on every machine with this package: docstrings, help topics and licences of installed Python packages. They give a
+small model; texts of the kind that is to be judged give a better one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from llemma.corpus.perplexity import PerplexityOptions, save_perplexity, train_p
 from llemma.errors import ConfigError
 from llemma.records import Document, Event, Progress, silent
 from llemma.run import open_run, read_json, sha256_file
+from llemma.sources import code
 
 MATHEMATICAL = ("scipy", "sympy", "mpmath")  # their docstrings use markup for some formulas only
 
@@ -40,18 +41,14 @@ class ExampleSource:
 
 def default_sources() -> dict[str, ExampleSource]:
     """Docstrings, help topics, descriptions and licences of the packages that are installed."""
-    there = tuple(name for name in MATHEMATICAL if importlib.util.find_spec(name))
-    general = tuple(
-        name for name in ("stdlib", "numpy", "networkx") if name == "stdlib" or importlib.util.find_spec(name)
-    )
+    there = [name for name in MATHEMATICAL if importlib.util.find_spec(name)]
+    general = [code.STDLIB, *(name for name in ("numpy", "networkx") if importlib.util.find_spec(name))]
     return {
         "mathematical": ExampleSource(
-            kind="prose", unmarked="leave", options={"packages": list(there), "max_bytes": 0, "descriptions": False}
+            kind="prose", unmarked="leave", options={"packages": there, "max_bytes": 0, "descriptions": False}
         ),
-        "general": ExampleSource(
-            kind="prose", options={"packages": list(general), "max_bytes": 0, "licences": True}
-        ),
-    }  # fmt: skip
+        "general": ExampleSource(kind="prose", options={"packages": general, "max_bytes": 0, "licences": True}),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """The tests that rules of quality are made of: each a frozen dataclass whose fields are its thresholds.
 
-``quality_rules.toml`` puts them together into profiles. A test looks at one page and answers: nothing (keep it), ``Drop``
-with a reason, or ``Edited`` with the text after lines were taken out. Tests know no documents but the one at hand.
+``quality_rules.toml`` puts them together into profiles. A test looks at one page and answers: nothing (keep it),
+``Drop`` with a reason, or ``Edited`` with the text after lines were taken out. Tests know no documents but the one at
+hand.
 """
 
 from __future__ import annotations
@@ -356,7 +357,7 @@ def broken(formula: str) -> bool:
         environments += (part == "\\begin") - (part == "\\end")
         if depth < 0 or sides < 0 or environments < 0:
             return True
-    return bool(depth or sides or environments) or formula.rstrip().endswith("\\") and not formula.endswith("\\\\")
+    return bool(depth or sides or environments) or (formula.rstrip().endswith("\\") and not formula.endswith("\\\\"))
 
 
 @_test("repeated_lines")
