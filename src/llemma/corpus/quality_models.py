@@ -45,9 +45,9 @@ def default_sources() -> dict[str, ExampleSource]:
     general = [code.STDLIB, *(name for name in ("numpy", "networkx") if importlib.util.find_spec(name))]
     return {
         "mathematical": ExampleSource(
-            kind="prose", unmarked="leave", options={"packages": there, "max_bytes": 0, "descriptions": False}
+            kind="prose", unmarked="leave", options={"packages": there, "max_bytes": 5_000_000, "descriptions": False}
         ),
-        "general": ExampleSource(kind="prose", options={"packages": general, "max_bytes": 0, "licences": True}),
+        "general": ExampleSource(kind="prose", options={"packages": general, "max_bytes": 5_000_000, "licences": True}),
     }
 
 
