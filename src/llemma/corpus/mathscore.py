@@ -4,7 +4,7 @@ The model is of fastText's class (Joulin et al. 2017): words, pairs of words and
 table of weights, averaged over the text, through a logistic function; then Platt's two-parameter calibration on
 documents that training did not see. It learns from labels that texts carry themselves, as OpenWebMath's did: a text
 that holds mathematical markup is an example of mathematics, and the markup is taken out of it so that the words must
-decide.
+decide. Common n-grams weigh less than rare ones, so that it learns what mathematics is about and not its style.
 Training is plain numpy on one thread: the same examples and settings give the same bytes. What it does not judge:
 whether the mathematics is right, or well explained.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,11 @@ class MathScoreOptions:
 
     bits: int = setting(20, "the table has 2^bits weights of two bytes")
     gram: int = setting(4, "length of the character n-grams in bytes (0: none)")
-    window: int = setting(150, "words of one example: longer documents are cut into several")
-    windows: int = setting(20, "examples taken from one document at most")
+    rarity: float = setting(
+        0.5, "power of log(documents / documents with it) that an n-gram is weighted by (0: all alike)"
+    )
+    window: int = setting(80, "words of one example: longer documents are cut into several")
+    windows: int = setting(40, "examples taken from one document at most")
     epochs: int = setting(5, "passes over the examples")
     batch: int = setting(32, "examples between two updates")
     lr: float = setting(0.5, "step size (AdaGrad)")
@@ -51,6 +54,8 @@ class MathScoreOptions:
             raise ValueError(f"bits={self.bits} must lie in 10..22 (a file of 2 KB to 8 MB)")
         if not 0 <= self.gram <= 8:
             raise ValueError(f"gram={self.gram} must lie in 0..8")
+        if not 0 <= self.rarity <= 2:
+            raise ValueError(f"rarity={self.rarity} must lie in 0..2")
         if min(self.window, self.windows, self.epochs, self.batch) < 1 or self.lr <= 0:
             raise ValueError("window, windows, epochs, batch and lr must be positive")
         if not 0 < self.held_out < 0.9:
@@ -105,8 +110,10 @@ def train_mathscore(examples: Iterable[Example], options: MathScoreOptions) -> t
     for example in examples:
         table.add(example)
     train, calibration, report = table.split()
-    weights, bias = _fit(train, options)
-    weights = weights.astype(np.float16).astype(np.float32)  # what the file holds
+    seen = np.bincount(train.places, minlength=1 << options.bits)
+    rarity = np.log((len(train.labels) + 1) / (seen + 1)) ** options.rarity
+    weights, bias = _fit(replace(train, values=train.values * rarity[train.places]), options)
+    weights = (weights * rarity).astype(np.float16).astype(np.float32)  # what the file holds
     slope, shift = _platt(_scores(calibration, weights, bias), calibration.labels)
     held = _sigmoid(slope * _scores(report, weights, bias) + shift)
     figures = {
