@@ -37,9 +37,7 @@ class MathScoreOptions:
 
     bits: int = setting(20, "the table has 2^bits weights of two bytes")
     gram: int = setting(4, "length of the character n-grams in bytes (0: none)")
-    rarity: float = setting(
-        0.5, "power of log(documents / documents with it) that an n-gram is weighted by (0: all alike)"
-    )
+    rarity: float = setting(0.5, "power of log(examples / examples with it) that an n-gram weighs (0: all alike)")
     window: int = setting(80, "words of one example: longer documents are cut into several")
     windows: int = setting(40, "examples taken from one document at most")
     epochs: int = setting(5, "passes over the examples")
@@ -220,9 +218,7 @@ class _Table:
     def add(self, example: Example) -> None:
         """Take up a document: window by window, into the part that the hash of its id says."""
         options = self._options
-        place = int.from_bytes(hashlib.blake2b(example.id.encode("utf-8", "replace"), digest_size=8).digest(), "big")
-        held = place < options.held_out * 2**64
-        part = (1 + place % REPORT) if held else 0
+        part = 1 + _place(example.id) % REPORT if is_held_out(example.id, options) else 0
         for text in _windows(example.prose, options):
             found = features(text, options.gram, options.bits)
             if len(found):
@@ -250,6 +246,15 @@ class _Table:
                 )
             )
         return found[0], found[1], found[2]
+
+
+def is_held_out(name: str, options: MathScoreOptions) -> bool:
+    """Whether the document of this id is kept from training."""
+    return _place(name) < options.held_out * 2**64
+
+
+def _place(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 
 def _windows(prose: str, options: MathScoreOptions) -> Iterator[str]:

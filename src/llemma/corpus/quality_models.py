@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from llemma import plugins
-from llemma.config import build, setting, to_table
+from llemma.config import setting, to_table
 from llemma.corpus.mathscore import Example, MathScoreOptions, save_mathscore, train_mathscore
 from llemma.corpus.page import marks, words_only
 from llemma.corpus.perplexity import PerplexityOptions, save_perplexity, train_perplexity
-from llemma.errors import ConfigError
+from llemma.corpus.prepare import source_module, source_options
 from llemma.records import Document, Event, Progress, silent
 from llemma.run import open_run, read_json, sha256_file
 from llemma.sources import code
 
+MARKED, OTHER, LEFT_OUT = "mathematical", "other", "unmarked, left out"  # kinds of documents, as they are counted
 MATHEMATICAL = ("scipy", "sympy", "mpmath")  # their docstrings use markup for some formulas only
 
 
@@ -74,20 +74,23 @@ def train_models(config: QualityConfig, progress: Progress = silent) -> Mapping[
     MathScore's figures are of documents it was not trained on. Raises ConfigError for a bad source, DataError when the
     sources hold too little.
     """
-    readers = {name: _reader(name, source) for name, source in config.sources.items()}
+    for name, source in config.sources.items():
+        source_options(name, source.kind, source.options)  # a mistake in one of them is found here
     with open_run(config.run, "quality", to_table(config), free=("run",)) as run:
         if (run.folder / "metrics.json").exists():
             done: Mapping[str, Any] = read_json(run.folder / "metrics.json")
             return done
         counts: Counter[str] = Counter()
-        seen: set[bytes] = set()
         examples: list[Example] = []
         corpus: list[str] = []
-        for name, source in config.sources.items():
-            for document in readers[name]():
-                _take(name, source, document, seen, examples, corpus, counts)
-                if counts.total() % 2000 == 0:
-                    progress(Event(stage="quality: examples", done=counts.total(), unit="documents"))
+        for found in labelled(config.sources):
+            counts[found.kind] += 1
+            if found.example is not None:
+                examples.append(found.example)
+            if found.kind in (MARKED, LEFT_OUT):
+                corpus.append(found.prose)
+            if counts.total() % 2000 == 0:
+                progress(Event(stage="quality: examples", done=counts.total(), unit="documents"))
         metrics: dict[str, Any] = {"documents": dict(sorted(counts.items()))}
         if "mathscore" in config.models:
             progress(Event(stage="quality: mathscore", note=f"{len(examples)} documents"))
@@ -107,32 +110,38 @@ def _file(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
 
 
-def _take(
-    name: str, source: ExampleSource, document: Document, seen: set[bytes], examples: list[Example], corpus: list[str],
-    counts: Counter[str],
-) -> None:  # fmt: skip
-    """Put a document where it belongs: an example of one kind, text for the language model, both, neither."""
-    prose = words_only(document.text)
-    digest = hashlib.blake2b(prose.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    if len(prose) < source.min_chars or digest in seen:
-        counts["short or seen before"] += 1
-        return
-    seen.add(digest)
-    marked = marks(document.text) > 0
-    if marked or source.unmarked == "leave":
-        corpus.append(prose)
-    if marked or source.unmarked == "other":
-        examples.append(Example(id=f"{name}/{document.id}", prose=prose, mathematical=marked))
-    counts["mathematical" if marked else "other" if source.unmarked == "other" else "unmarked, left out"] += 1
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """A document of a source of examples: its words, which kind it is, the example it makes (if it makes one)."""
+
+    document: Document
+    prose: str
+    kind: str
+    example: Example | None
 
 
-def _reader(name: str, source: ExampleSource) -> Any:
-    module = plugins.load("sources", source.kind or name)
-    if not (hasattr(module, "Options") and hasattr(module, "documents")):
-        raise ConfigError(f"{source.kind or name} is not a source: it needs a dataclass Options and documents(options)")
-    options = build(module.Options, source.options, where=f"sources.{name}: ", prefix="options.")
-    return lambda: _documents(module, options)
+def labelled(sources: Mapping[str, ExampleSource]) -> Iterator[Labelled]:
+    """Every document of the sources, in order, with the label that it gives itself.
+
+    Raises ConfigError for a bad source.
+    """
+    seen: set[bytes] = set()
+    for name, source in sources.items():
+        options = source_options(name, source.kind, source.options)
+        for document in source_module(name, source.kind).documents(options):
+            prose = words_only(document.text)
+            digest = hashlib.blake2b(prose.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            kind = _kind(source, document, prose, digest in seen)
+            seen.add(digest)
+            example = Example(id=f"{name}/{document.id}", prose=prose, mathematical=kind == MARKED)
+            yield Labelled(
+                document=document, prose=prose, kind=kind, example=example if kind in (MARKED, OTHER) else None
+            )
 
 
-def _documents(module: Any, options: Any) -> Iterator[Document]:
-    yield from module.documents(options)
+def _kind(source: ExampleSource, document: Document, prose: str, seen: bool) -> str:
+    if seen or len(prose) < source.min_chars:
+        return "short or seen before"
+    if marks(document.text):
+        return MARKED
+    return OTHER if source.unmarked == "other" else LEFT_OUT
