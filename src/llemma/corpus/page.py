@@ -19,9 +19,9 @@ from llemma.records import Document
 # A dollar opens a formula only before a non-space and closes one only behind a non-space and not before a digit
 # (pandoc's rule): "$5 and $10" holds no formula.
 _ENVIRONMENT = r"(?:equation|align|eqnarray|gather|multline|displaymath|math|alignat|flalign)\*?"
-FORMULA = re.compile(
-    r"(?<!\\)\$\$(?P<display>[^$]{1,8000}+)\$\$"
-    r"|(?<![\\$\w])\$(?P<inline>(?!\s)(?:[^$\\]|\\.){1,2000})(?<!\s)\$(?!\d)"
+FORMULA = re.compile(  # every branch begins with a plain dollar or backslash, so that the engine can skip to them
+    r"\$\$(?<!\\\$\$)(?P<display>[^$]{1,8000}+)\$\$"
+    r"|\$(?<![\\$\w]\$)(?P<inline>(?!\s)(?:[^$\\]|\\.){1,2000})(?<!\s)\$(?!\d)"
     r"|\\\[(?P<bracket>(?:[^\\]|\\[^\[\]]){1,8000}+)\\\]"
     r"|\\\((?P<paren>(?:[^\\]|\\[^()]){1,2000}+)\\\)"
     rf"|\\begin\{{(?P<env>{_ENVIRONMENT})\}}"
@@ -41,36 +41,39 @@ SYMBOLS = re.compile("[\u2190-\u22ff\u2a00-\u2aff\U0001d400-\U0001d7ff]")  # arr
 
 
 def formulas(text: str) -> list[str]:
-    """The formulas of a text without their delimiters, in order."""
-    return [next(g for g in match.groups()[:4] if g) if not match["env"] else match["body"] for match in _found(text)]
-
-
-def _found(text: str) -> list[re.Match[str]]:
-    return list(FORMULA.finditer(text)) if "$" in text or "\\" in text else []
+    """The formulas of a text without their delimiters, in order; those inside code are code."""
+    return split(text)[1]
 
 
 def marks(text: str) -> int:
     """How many times the text uses mathematical markup: formulas, and the roles and directives of docstrings."""
-    return len(_found(text)) + (len(RST_MATH.findall(text)) if ":math:`" in text or ".. math::" in text else 0)
-
-
-def without_formulas(text: str, instead: str = " ") -> str:
-    """The text with each formula replaced."""
-    return FORMULA.sub(lambda _: instead, text) if "$" in text or "\\" in text else text
+    return len(formulas(text)) + (len(RST_MATH.findall(text)) if ":math:`" in text or ".. math::" in text else 0)
 
 
 def words_only(text: str) -> str:
     """The text without formulas, TeX commands, code, addresses and mathematical symbols."""
+    return split(text)[0]
+
+
+def split(text: str) -> tuple[str, list[str]]:
+    """The text without formulas, TeX commands, code, addresses and mathematical symbols; and the formulas."""
+    found: list[str] = []
     if "```" in text or "~~~" in text:
         text = FENCE.sub(" ", text)
     if "`" in text or ">>>" in text or ".. math" in text:
         text = CODE.sub(" ", RST_CODE.sub(" ", RST_MATH.sub(" ", text)))
-    text = without_formulas(text)
+    if "$" in text or "\\" in text:
+        pieces, end = [], 0
+        for match in FORMULA.finditer(text):
+            pieces.append(text[end : match.start()])
+            end = match.end()
+            found.append(match["body"] or match[match.lastgroup or 0])
+        text = " ".join([*pieces, text[end:]])
     if "\\" in text:
         text = COMMAND.sub(" ", text)
     if "://" in text or "www." in text or "@" in text:
         text = ADDRESS.sub(" ", text)
-    return text if text.isascii() else SYMBOLS.sub(" ", text)
+    return text if text.isascii() else SYMBOLS.sub(" ", text), found
 
 
 class Page:
@@ -87,14 +90,18 @@ class Page:
         return url if isinstance(url, str) else self.document.id
 
     @functools.cached_property
+    def _split(self) -> tuple[str, list[str]]:
+        return split(self.text)
+
+    @property
     def formulas(self) -> list[str]:
         """The formulas, delimiters taken off."""
-        return formulas(self.text)
+        return self._split[1]
 
-    @functools.cached_property
+    @property
     def prose(self) -> str:
         """The text without mathematics and code."""
-        return words_only(self.text)
+        return self._split[0]
 
     @functools.cached_property
     def lines(self) -> list[str]:

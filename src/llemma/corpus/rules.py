@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ class Test(Protocol):
     def __call__(self, page: Page, models: Models) -> Answer:
         """What becomes of the page."""
 
+
+ENOUGH = 2_000  # words of the prose in which common words are looked for
 
 TESTS: dict[str, type[Test]] = {}
 
@@ -189,11 +192,12 @@ class Lines:
     reason: str = setting("boilerplate line", "what the count is called")
 
     def __call__(self, page: Page, models: Models) -> Answer:
-        lower = page.text.lower()
+        lines = page.text.split("\n")
+        short = 12 * self.max_words or len(page.text)  # characters: no line of so few words is longer
+        lower = "\n".join(line for line in lines if len(line) <= short).lower()
         if not any(phrase in lower for phrase in self.phrases):
             return None
-        lines = page.text.split("\n")
-        kept = [line for line in lines if not self._out(line)]
+        kept = [line for line in lines if len(line) > short or not self._out(line)]
         return Edited(text="\n".join(kept), reason=self.reason, lines=len(lines) - len(kept)) if kept != lines else None
 
     def _out(self, line: str) -> bool:
@@ -293,7 +297,7 @@ class StopWords:
     def __call__(self, page: Page, models: Models) -> Answer:
         if len(page.words) < self.min_words:
             return None
-        found = len(set(self.words) & set(page.prose.lower().split()))
+        found = len(set(self.words) & {word.lower() for word in page.words[:ENOUGH]})
         return None if found >= self.least else Drop(reason="no sentences", detail=f"{found} common words")
 
 
@@ -309,8 +313,15 @@ class Letters:
         solid = "".join(page.words)
         if len(solid) < self.min_chars:
             return None
-        share = sum(map(str.isalpha, solid)) / len(solid)
+        share = letters(solid) / len(solid)
         return None if share >= self.least else Drop(reason="symbol soup", detail=f"{share:.2f} letters")
+
+
+def letters(text: str) -> int:
+    """How many characters are letters; those of ASCII are counted all at once."""
+    data = text.encode("ascii", "ignore")
+    others = 0 if len(data) == len(text) else sum(map(str.isalpha, (c for c in text if not c.isascii())))
+    return len(data) - len(data.translate(None, string.ascii_letters.encode())) + others
 
 
 @_test("formula_share")
@@ -398,22 +409,46 @@ class RepeatedPhrases:
         words = page.hashes
         if len(words) < self.least:
             return None
-        for length, most in self.top.items():
-            counts = np.unique(ngrams(words, int(length)), return_counts=True)[1]
-            share = int(counts.max()) * int(length) / len(words) if int(counts.max()) > 2 else 0.0
-            if share > most:
+        return self._over_and_over(words) or self._twice(words)
+
+    def _over_and_over(self, words: np.ndarray) -> Answer:
+        """A run of n words is at most as frequent as its first n - 1 words: mostly the shortest runs decide."""
+        count = len(words)
+        for length in sorted(map(int, self.top)):
+            if count * max(int(n) / most for n, most in self.top.items() if int(n) >= length) <= len(words):
+                return None
+            count = commonest(ngrams(words, length))
+            share = count * length / len(words)
+            if count > 2 and share > self.top[str(length)]:
                 return Drop(reason="one phrase over and over", detail=f"{length} words, {share:.2f} of the prose")
-        for length, most in self.twice.items():
-            share = repeated_share(words, int(length))
-            if share > most:
+        return None
+
+    def _twice(self, words: np.ndarray) -> Answer:
+        """Words in long runs that come again are words in short runs that do."""
+        share = 1.0
+        for length in sorted(map(int, self.twice)):
+            if share <= min(most for n, most in self.twice.items() if int(n) >= length):
+                return None
+            share = repeated_share(words, length)
+            if share > self.twice[str(length)]:
                 return Drop(reason="repeated passages", detail=f"{share:.2f} in runs of {length} words seen before")
         return None
+
+
+def commonest(hashes: np.ndarray) -> int:
+    """How often the most frequent of the hashes occurs."""
+    if not len(hashes):
+        return 0
+    ordered = np.sort(hashes)
+    edges = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
+    return int(np.diff(edges).max())
 
 
 def repeated_share(words: np.ndarray, length: int) -> float:
     """The share of words that lie in a run of ``length`` words which occurred earlier in the text."""
     runs = ngrams(words, length)
-    if not len(runs):
+    ordered = np.sort(runs)
+    if not (ordered[1:] == ordered[:-1]).any():
         return 0.0
     again = np.ones(len(runs), dtype=bool)
     again[np.unique(runs, return_index=True)[1]] = False
