@@ -77,9 +77,10 @@ english = [f["score"] for f in found if f["lang"] == "en"]
 print(json.dumps([seconds, sum(score >= 0.5 for score in english), len(english)]))
 """
 SETTINGS = {
-    "words and pairs, 100 dimensions": {"wordNgrams": 2, "dim": 100, "epoch": 5, "lr": 0.5, "bucket": 1 << 20},
-    "and character 4-grams, 16 dimensions": {
-        "wordNgrams": 2, "dim": 16, "epoch": 5, "lr": 0.5, "bucket": 1 << 20, "minn": 4, "maxn": 4,
+    "as it comes, with pairs of words": {"wordNgrams": 2, "bucket": 1 << 20},
+    "50 epochs": {"wordNgrams": 2, "epoch": 50, "lr": 0.5, "bucket": 1 << 20},
+    "50 epochs, 16 dimensions, character 4-grams": {
+        "wordNgrams": 2, "dim": 16, "epoch": 50, "lr": 0.5, "bucket": 1 << 20, "minn": 4, "maxn": 4,
     },
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ whose row is stored is never read again. Nothing here looks at two documents tog
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import multiprocessing
 import os
@@ -155,8 +156,9 @@ def prepare_part(part: Part) -> dict[str, Any]:
     options = source_options(part.source, part.kind, part.options)
     stages = _stages(part)
     tally = _Tally()
+    counted = {"dropped": tally.dropped} if "dropped" in inspect.signature(documents).parameters else {}
     with atomic_file(part.out) as file:
-        for document in documents(options):
+        for document in documents(options, **counted):
             outcome = _through(document, stages, tally.removed)
             if outcome.reason:
                 tally.drop(outcome)

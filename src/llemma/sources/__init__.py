@@ -8,5 +8,6 @@ A source is a file here with
   that yield, one after the other, the same documents. Parts are read by several processes, and a killed build resumes
   at them.
 
+Where some input has no text, ``documents(options, dropped)`` counts the reasons in the ``Counter`` it is handed.
 A source reads; it does not filter for quality. Dropping with a reason is the corpus pipeline's work.
 """
