@@ -360,6 +360,12 @@ def test_our_profile(text, reason):
     assert fate(text) == reason
 
 
+def test_lines_that_differ_in_their_formulas_are_no_repetition():
+    form = "Adding the two sides of $a_{{{}}} = b$ we find that the claim of the lemma holds."
+    assert fate(lines(40, form), rules={"repeated_phrases": False}) is None
+    assert fate(lines(40, form.replace("{}", "1")), rules={"repeated_phrases": False}) == "repeated lines"
+
+
 def test_every_rule_of_our_profile_is_seen_to_drop():
     """But for those that need a model, and those that take lines out: they have tests of their own."""
     seen = {reason for _, reason in OWN}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +29,7 @@ FORMULA = re.compile(  # every branch begins with a plain dollar or backslash, s
     rf"(?P<body>(?:[^\\]|\\(?!(?:begin|end)\{{{_ENVIRONMENT}\}})){{1,8000}}+)\\end\{{(?P=env)\}}",
     re.DOTALL,
 )
+FORMULA_WAS_HERE = "\0"
 FENCE = re.compile(r"^(?:```.*?^```|~~~.*?^~~~)", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`[^`\n]{1,400}`")
 # reStructuredText, as docstrings write it: a role, a directive with the indented lines below it, a doctest
@@ -52,12 +54,16 @@ def marks(text: str) -> int:
 
 def words_only(text: str) -> str:
     """The text without formulas, TeX commands, code, addresses and mathematical symbols."""
-    return split(text)[0]
+    return split(text)[0].replace(FORMULA_WAS_HERE, " ")
 
 
 def split(text: str) -> tuple[str, list[str]]:
-    """The text without formulas, TeX commands, code, addresses and mathematical symbols; and the formulas."""
+    """The text without TeX commands, code, addresses and mathematical symbols; and the formulas.
+
+    In the place of each formula there is ``FORMULA_WAS_HERE``.
+    """
     found: list[str] = []
+    text = text.replace(FORMULA_WAS_HERE, " ")
     if "```" in text or "~~~" in text:
         text = FENCE.sub(" ", text)
     if "`" in text or ">>>" in text or ".. math" in text:
@@ -68,12 +74,20 @@ def split(text: str) -> tuple[str, list[str]]:
             pieces.append(text[end : match.start()])
             end = match.end()
             found.append(match["body"] or match[match.lastgroup or 0])
-        text = " ".join([*pieces, text[end:]])
+        text = FORMULA_WAS_HERE.join([*pieces, text[end:]])
     if "\\" in text:
         text = COMMAND.sub(" ", text)
     if "://" in text or "www." in text or "@" in text:
         text = ADDRESS.sub(" ", text)
     return text if text.isascii() else SYMBOLS.sub(" ", text), found
+
+
+_LETTERS = str.maketrans("0123456789", "ghijklmnop")
+
+
+def _word(formula: str) -> str:
+    """A made-up word of letters, equal for equal formulas."""
+    return f" {zlib.crc32(formula.encode('utf-8', 'surrogatepass')):08x} ".translate(_LETTERS)
 
 
 class Page:
@@ -98,10 +112,18 @@ class Page:
         """The formulas, delimiters taken off."""
         return self._split[1]
 
-    @property
+    @functools.cached_property
     def prose(self) -> str:
         """The text without mathematics and code."""
-        return self._split[0]
+        return self._split[0].replace(FORMULA_WAS_HERE, " ")
+
+    @functools.cached_property
+    def spoken(self) -> str:
+        """The prose with a word for each formula: lines that differ in their formulas differ here."""
+        marked, found = self._split
+        pieces = marked.split(FORMULA_WAS_HERE)
+        words = [*map(_word, found), ""]
+        return "".join(piece + word for piece, word in zip(pieces, words, strict=True)) if found else self.prose
 
     @functools.cached_property
     def lines(self) -> list[str]:
@@ -115,8 +137,8 @@ class Page:
 
     @functools.cached_property
     def hashes(self) -> np.ndarray:
-        """The words of the prose as hashes (uint64), numbers left out."""
-        return hashed(self.prose, digits=False).words
+        """The words of the prose and its formulas as hashes (uint64), numbers left out."""
+        return hashed(self.spoken, digits=False).words
 
     def edited(self, text: str) -> Page:
         """The page of the same document with another text."""

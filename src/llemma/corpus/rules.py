@@ -385,7 +385,7 @@ class RepeatedLines:
     reason: str = setting("repeated lines", "what the count is called")
 
     def __call__(self, page: Page, models: Models) -> Answer:
-        lines = [line for line in map(str.strip, page.prose.split(self.between)) if len(line) >= self.min_length]
+        lines = [line for line in map(str.strip, page.spoken.split(self.between)) if len(line) >= self.min_length]
         if len(lines) < self.least:
             return None
         counts = Counter(re.sub(r"\d+", "0", line) for line in lines) if self.digits_alike else Counter(lines)
