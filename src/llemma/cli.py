@@ -433,6 +433,18 @@ def _grade(call: Call) -> int:
     return 0
 
 
+def _extract(call: Call) -> int:
+    from llemma.extract.files import extract_rows
+    from llemma.run import atomic_file, json_line
+
+    out, errors = call.settings.out, 0
+    with contextlib.nullcontext(sys.stdout.buffer) if out is None else atomic_file(out) as file:
+        for row in extract_rows(call.settings, progress=call.progress):  # JSON lines with and without --json
+            errors += "error" in row
+            file.write(json_line(row))
+    return int(errors > 0)
+
+
 def _python(call: Call) -> int:
     from llemma.errors import DataError
     from llemma.sandbox import run
@@ -513,6 +525,11 @@ VERBS = {
     "quality": Verb(
         summary="train the models that judge the quality of documents",
         words="[FILE.toml]", settings="corpus.quality_models:QualityConfig", run=_quality,
+    ),
+    "extract": Verb(
+        summary="web pages and other files to text with every formula kept as LaTeX: JSON lines",
+        words="FILE|FOLDER|-...", settings="extract.files:ExtractConfig", run=_extract, field="paths",
+        interrupted="run the same command again",
     ),
     "train": Verb(
         summary="pretraining and continued pretraining; resumes an interrupted run",

@@ -36,6 +36,10 @@ EXTRA_OF = {
     "matplotlib": "page",
     "vllm": "vllm",
     "py3langid": "corpus",
+    "selectolax": "corpus",
+    "fastwarc": "corpus",
+    "resiliparse": "corpus",
+    "zstandard": "corpus",
 }
 
 

@@ -1,0 +1,188 @@
+"""A page as tokens, and parts of it as trees.
+
+The page is parsed by lexbor, as a browser does it; what we walk over is the parser's own serialisation, in which every
+element is closed, every attribute quoted and only ``&amp; &lt; &gt; &quot; &nbsp;`` are left as references. Splitting
+that string costs a tenth of visiting the nodes one by one from Python, and equal start tags are equal strings, so that
+what a tag means is looked up, not found out again.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Final, NamedTuple
+
+from selectolax.lexbor import LexborHTMLParser
+
+# Elements whose content is text in the serialisation come as one token, comments too.
+_TOKENS = re.compile(
+    r"(<script(?=[ >])[^>]*>.*?</script>|<style(?=[ >])[^>]*>[^<]*(?:<(?!/style>)[^<]*)*</style>|<!--.*?-->"
+    r"|<iframe(?=[ >])[^>]*>.*?</iframe>|<xmp(?=[ >])[^>]*>.*?</xmp>|<noembed>.*?</noembed>|<noframes>.*?</noframes>"
+    r"|<[^>]*>)",
+    re.DOTALL,
+)
+_ATTRIBUTE = re.compile(r' ([^\s=">/]+)="([^"]*)"')
+
+VOID: Final = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+
+
+def tokens(page: str | bytes) -> list[str]:
+    """The page as ``[text, tag, text, tag, …, text]``: texts at even places, tags at odd ones."""
+    return _TOKENS.split(LexborHTMLParser(page).html or "")
+
+
+def name_of(tag: str) -> str:
+    """The element's name of a start tag, an end tag or a whole script."""
+    start = 2 if tag[1] == "/" else 1
+    end = tag.find(">")
+    space = tag.find(" ", start, end)
+    return tag[start : space if space > 0 else end]
+
+
+def attributes(tag: str) -> dict[str, str]:
+    """The attributes of a start tag (or of the start tag of a script token)."""
+    head = tag if len(tag) < 20_000 else tag[: tag.index(">") + 1]
+    return {name: unescape(value) for name, value in _ATTRIBUTE.findall(head[: head.find(">") + 1])}
+
+
+def value(tag: str, attribute: str) -> str:
+    """The value of one attribute of a start tag, empty when it is not there."""
+    mark = f' {attribute}="'
+    start = tag.find(mark)
+    if start == -1:
+        return ""
+    start += len(mark)
+    return unescape(tag[start : tag.index('"', start)])
+
+
+def unescape(text: str) -> str:
+    """Undo the references the serialisation leaves."""
+    if "&" not in text:
+        return text
+    text = text.replace("&nbsp;", "\xa0").replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
+    return text.replace("&amp;", "&")
+
+
+def content(token: str) -> str:
+    """What stands inside a script token."""
+    return token[token.index(">") + 1 : token.rindex("<")]
+
+
+def close_of(tokens: list[str], i: int, limit: int) -> int:
+    """The place of the end tag that closes the start tag at ``i``; -1 when it lies ``limit`` tags away or more."""
+    name = name_of(tokens[i])
+    close, plain, more = f"</{name}>", f"<{name}>", f"<{name} "
+    last = min(len(tokens), i + 2 * limit)
+    try:
+        end = tokens.index(close, i + 1, last)
+    except ValueError:
+        return -1
+    inside = "".join(tokens[i + 2 : end : 2]) if end - i < 2000 else more
+    if more not in inside and plain not in inside:
+        return end  # the first end tag of this name, as no element of the name opens before it
+    depth = 0
+    for j in range(i, last, 2):
+        tag = tokens[j]
+        if tag == close:
+            depth -= 1
+            if not depth:
+                return j
+        elif tag.startswith(more) or tag == plain:
+            depth += 1
+    return -1
+
+
+class Node:
+    """An element of a small tree: its name, its start tag as written, its children (nodes and unescaped texts)."""
+
+    __slots__ = ("children", "name", "tag")
+
+    def __init__(self, name: str, tag: str) -> None:
+        self.name = name
+        self.tag = tag
+        self.children: list[Node | str] = []
+
+    def get(self, attribute: str) -> str:
+        """The value of an attribute, empty when it is not there."""
+        return value(self.tag, attribute)
+
+    def elements(self) -> list[Node]:
+        """The child elements, texts left out."""
+        return [child for child in self.children if isinstance(child, Node)]
+
+    def text(self) -> str:
+        """All text inside, in order."""
+        parts: list[str] = []
+        stack: list[Node | str] = [self]
+        while stack:
+            item = stack.pop()
+            if isinstance(item, str):
+                parts.append(item)
+            else:
+                stack.extend(reversed(item.children))
+        return "".join(parts)
+
+    def find(self, name: str) -> Node | None:
+        """The first element with this name inside, in document order."""
+        stack = [self]
+        while stack:
+            item = stack.pop()
+            if item.name == name:
+                return item
+            stack.extend(reversed(item.elements()))
+        return None
+
+
+# Elements of MathML that are empty; under a prefix the HTML parser does not know that and lets them swallow the rest.
+_EMPTY_MATH = frozenset("mspace none mprescripts maligngroup malignmark".split())
+
+
+class _Name(NamedTuple):
+    plain: str
+    holds: bool  # whether an end tag follows
+    outward: bool  # an empty element that the parser takes for an open one
+
+
+@functools.lru_cache(maxsize=16_384)
+def _named(tag: str) -> _Name:
+    name = name_of(tag)
+    plain = name.rpartition(":")[2].lower()
+    whole = name in VOID or tag.startswith(("<script", "<style", "<!"))
+    return _Name(plain, not whole, ":" in name and plain in _EMPTY_MATH)
+
+
+def tree(tokens: list[str], i: int, end: int) -> Node:
+    """The tree of the element whose tags stand at ``i`` and ``end``; prefixes of names (``m:``) are dropped."""
+    root = Node(_named(tokens[i]).plain, tokens[i])
+    stack, children = [root], root.children
+    for j in range(i + 1, end - 1, 2):
+        text, token = tokens[j], tokens[j + 1]
+        if text:
+            children.append(unescape(text) if "&" in text else text)
+        if token[1] == "/":
+            if len(stack) > 1:
+                stack.pop()
+                children = stack[-1].children
+        elif token[1] != "!":
+            name = _named(token)
+            node = Node(name.plain, token)
+            children.append(node)
+            if name.outward:
+                node.children = _Outward(children)
+            if name.holds:
+                stack.append(node)
+                children = node.children
+    if tokens[end - 1]:
+        children.append(unescape(tokens[end - 1]))
+    return root
+
+
+class _Outward(list["Node | str"]):
+    """Children of an empty element: they belong behind it."""
+
+    def __init__(self, outer: list[Node | str]) -> None:
+        super().__init__()
+        self._outer = outer
+
+    def append(self, child: Node | str) -> None:
+        self._outer.append(child)
