@@ -40,6 +40,7 @@ EXTRA_OF = {
     "fastwarc": "corpus",
     "resiliparse": "corpus",
     "zstandard": "corpus",
+    "pyarrow": "corpus",
 }
 
 
