@@ -64,10 +64,7 @@ def _openwebmath() -> tuple[str, Callable[[bytes], str]]:
 def _trafilatura() -> tuple[str, Callable[[bytes], str]]:
     import trafilatura
 
-    return (
-        f"trafilatura {version('trafilatura')}",
-        lambda data: trafilatura.extract(data, output_format="markdown") or "",
-    )
+    return f"trafilatura {version('trafilatura')}", lambda data: trafilatura.extract(data, output_format="markdown") or ""
 
 
 def _resiliparse() -> tuple[str, Callable[[bytes], str]]:

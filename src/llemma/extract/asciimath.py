@@ -50,30 +50,11 @@ _BINARY = {
     "frac": "\\frac{%s}{%s}", "root": "\\sqrt[%s]{%s}", "stackrel": "\\overset{%s}{%s}", "overset": "\\overset{%s}{%s}",
     "underset": "\\underset{%s}{%s}", "color": "%.0s%s",
 }  # fmt: skip
-_OPEN = {
-    "(": "(",
-    "[": "[",
-    "{": "\\{",
-    "(:": "\\langle ",
-    "<<": "\\langle ",
-    "{:": ".",
-    "|:": "|",
-    "langle": "\\langle ",
-}
-_CLOSE = {
-    ")": ")",
-    "]": "]",
-    "}": "\\}",
-    ":)": "\\rangle ",
-    ">>": "\\rangle ",
-    ":}": ".",
-    ":|": "|",
-    "rangle": "\\rangle ",
-}
+_OPEN = {"(": "(", "[": "[", "{": "\\{", "(:": "\\langle ", "<<": "\\langle ", "{:": ".", "|:": "|", "langle": "\\langle "}
+_CLOSE = {")": ")", "]": "]", "}": "\\}", ":)": "\\rangle ", ">>": "\\rangle ", ":}": ".", ":|": "|", "rangle": "\\rangle "}
 
 _WORDS = sorted(
-    {*_SYMBOLS, *_SAME, *_UNARY, *_BINARY, *_OPEN, *_CLOSE, "^", "_", "/", "|", ","},
-    key=lambda word: (-len(word), word),
+    {*_SYMBOLS, *_SAME, *_UNARY, *_BINARY, *_OPEN, *_CLOSE, "^", "_", "/", "|", ","}, key=lambda word: (-len(word), word)
 )
 _TOKEN = re.compile(
     r'\s+|"(?P<quoted>[^"]*)"|(?P<text>(?:text|mbox)\s*\((?P<inside>[^()]*)\))|(?P<number>\d+(?:\.\d+)?)|\\ |\\?(?P<word>'

@@ -52,9 +52,7 @@ _KATEX_PAIR = re.compile(
     r"\{[^{}]*?left['\"]?\s*:\s*(?P<q>['\"`])(?P<left>.*?)(?P=q)[^{}]*?right['\"]?\s*:\s*(?P<r>['\"`])(?P<right>.*?)(?P=r)"
     r"(?P<rest>[^}]*)\}"
 )
-_ASCII = re.compile(
-    r"asciimath2jax|input/asciimath|AsciiMath|ASCIIMathML|[_-]AM[_-]|AM_CHTML|asciimath\.js|/am\.js|AM_HTMLorMML"
-)
+_ASCII = re.compile(r"asciimath2jax|input/asciimath|AsciiMath|ASCIIMathML|[_-]AM[_-]|AM_CHTML|asciimath\.js|/am\.js|AM_HTMLorMML")
 
 
 def rules_of(page: str) -> Rules:
@@ -76,9 +74,7 @@ def rules_of(page: str) -> Rules:
     pairs = [*given.get("inlineMath", ()), *given.get("displayMath", ()), *katex, *_STANDARD]
     if not told:
         pairs.append(_DOLLAR)
-    unique = {
-        pair.left: pair for pair in reversed(pairs) if pair.left and pair.right and not pair.left.startswith("\\begin")
-    }
+    unique = {pair.left: pair for pair in reversed(pairs) if pair.left and pair.right and not pair.left.startswith("\\begin")}
     ordered = sorted(unique.values(), key=lambda pair: -len(pair.left))
     return Rules(tuple(ordered), True, told, bool(_ASCII.search(scripts)))
 
@@ -204,9 +200,7 @@ _COMMAND = re.compile(r"\\[a-zA-Z]+\s*(?:\{[^{}]*\})?")
 _MARKS = re.compile(r"[\\^_{}=<>+*/|]")
 _TEX = re.compile(r"\\[a-zA-Z]{2,}|\\[{},;!]|[\^_]\s*[\w{\\]|[=<>+]")
 _SHORT = re.compile(r"\s*[-+]?\(?(?:\d*[a-zA-Z]{1,2}\d?|\d{1,6})(?:\s*[-,+()=]\s*[a-zA-Z0-9]{1,3})*\)?\s*[.,]?")
-_PRICE = re.compile(
-    r"\s*\d[\d.,]*(?:\s*(?:k|m|bn|million|billion|thousand|per|each|USD|and|or|to|a)\b|\s|[-–—/]|$)", re.IGNORECASE
-)
+_PRICE = re.compile(r"\s*\d[\d.,]*(?:\s*(?:k|m|bn|million|billion|thousand|per|each|USD|and|or|to|a)\b|\s|[-–—/]|$)", re.IGNORECASE)
 
 
 def _dollar_math(inside: str, after: str, rules: Rules) -> bool:
@@ -215,7 +209,7 @@ def _dollar_math(inside: str, after: str, rules: Rules) -> bool:
         return False
     rest = _COMMAND.sub(" ", inside)
     words = len(_WORD.findall(rest))
-    if _PRICE.match(inside) and (words or after.isdigit() or inside[-1].isspace() or inside[-1] in "-–—/"):
+    if _PRICE.match(inside) and (words or after.isdigit() or inside[-1].isspace() or inside[-1] in "-–—/") :
         return bool("\\" in inside and not words)
     if rules.told:
         return not (words and not _MARKS.search(inside) and (words > 1 or inside[0].isspace() or inside[-1].isspace()))

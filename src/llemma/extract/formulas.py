@@ -48,9 +48,7 @@ _DATA = (
     "data-expr", "data-latex", "data-tex", "data-tex-source", "data-original-tex", "data-katex", "data-equation",
     "data-formula", "data-math", "data-value",
 )  # fmt: skip
-_DISPLAY_CLASS = re.compile(
-    r"(?:^|\s|-)(?:display|displaymath|displayed|block|Display|formulaDsp|equation|katex-display)(?:$|\s)"
-)
+_DISPLAY_CLASS = re.compile(r"(?:^|\s|-)(?:display|displaymath|displayed|block|Display|formulaDsp|equation|katex-display)(?:$|\s)")
 _ENVIRONMENT = re.compile(rf"\s*\\begin\{{(?:{ENVIRONMENTS})\*?\}}")
 _DELIMITER = re.compile(r"\\\(|\\\[|\$")
 _TEX_LIKE = re.compile(r"\\[a-zA-Z]+|[\^_]|\\[\\,;{}]")
@@ -339,13 +337,7 @@ def _bare_text(parts: list[str], i: int, end: int, tag: Tag, text: str, display:
         if "texerror" in names:
             source = source.strip("{}")
         return Reading((Formula("element", source, display),), end)
-    if (
-        names
-        and _TEX_LIKE.search(text)
-        and "\\" in text
-        and len(text) < 2000
-        and not re.search(r"[a-z]{3,} [a-z]{3,} [a-z]{3,}", text)
-    ):
+    if names and _TEX_LIKE.search(text) and "\\" in text and len(text) < 2000 and not re.search(r"[a-z]{3,} [a-z]{3,} [a-z]{3,}", text):
         return Reading((Formula("element", text.strip(), display),), end)
     return None
 

@@ -35,14 +35,7 @@ def image_formula(given: dict[str, str], display: bool) -> Formula | None:
     ``display`` says that the image stands alone in an element made for formulas.
     """
     classes, alt = given.get("class", ""), given.get("alt", "")
-    for name in (
-        "data-latex",
-        "data-tex",
-        "data-equation",
-        "data-formula",
-        "data-original-tex",
-        "data-equation-content",
-    ):
+    for name in ("data-latex", "data-tex", "data-equation", "data-formula", "data-original-tex", "data-equation-content"):
         if given.get(name, "").strip():
             return Formula("img-alt", given[name], display or bool(_DISPLAY.search(classes)))
     display = display or bool(_DISPLAY.search(classes))
@@ -57,11 +50,7 @@ def image_formula(given: dict[str, str], display: bool) -> Formula | None:
         return Formula("img-alt", alt, display or is_display(alt))
     if source and ("codecogs" in address or "cgi" in address or not alt or "\\dpi" in source):
         return Formula("img-src", without_settings(source), display or is_display(source))
-    if (
-        alt.strip()
-        and not _MATHML_ALT.search(alt)
-        and _is_tex(alt, marked or ((display or "/math/" in address) and "/" not in alt))
-    ):
+    if alt.strip() and not _MATHML_ALT.search(alt) and _is_tex(alt, marked or ((display or "/math/" in address) and "/" not in alt)):
         return Formula("img-alt", alt, display or is_display(alt))
     if source:
         return Formula("img-src", without_settings(source), display or is_display(source))
@@ -89,9 +78,7 @@ def _from_address(address: str) -> str | None:
             continue
         query = address.partition("?")[2]
         if not parameter:
-            return unquote(
-                query.replace("+", "%2B") if "%20" in query or "&space;" in query or "\\" in query else query
-            ).strip()
+            return unquote(query.replace("+", "%2B") if "%20" in query or "&space;" in query or "\\" in query else query).strip()
         if "chart" in part and "cht=tx" not in lower:
             return None
         for pair in query.replace("&amp;", "&").split("&"):

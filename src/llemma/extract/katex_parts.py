@@ -127,9 +127,7 @@ def accent(node: Node, under: bool) -> str:
 def stretched(node: Node, under: bool) -> str:
     """The command of a brace, bracket or group drawn over or under something."""
     first = (_paths(node) or [""])[0]
-    kind = (
-        "bracket" if first.startswith(("M0 440", "M0 0 h120")) else "group" if first.startswith("M400000") else "brace"
-    )
+    kind = "bracket" if first.startswith(("M0 440", "M0 0 h120")) else "group" if first.startswith("M400000") else "brace"
     return f"{'under' if under else 'over'}{kind}"
 
 

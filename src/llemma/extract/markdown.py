@@ -49,9 +49,7 @@ def table(rows: list[list[str]]) -> str | None:
         return None
     if any("\n" in cell or "\x06" in cell for row in rows for cell in row):
         return None
-    lines = [
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row + [""] * (width - len(row))) + " |" for row in rows
-    ]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row + [""] * (width - len(row))) + " |" for row in rows]
     lines.insert(1, "|" + " --- |" * width)
     return "\n".join(lines)
 

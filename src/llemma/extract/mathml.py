@@ -16,7 +16,9 @@ from llemma.extract.symbols import ACCENTS, FUNCTIONS, UNDER, latex, text_mode
 _DEEPEST = 150
 _SPACES = re.compile(r"\s+")
 _LOOSE = re.compile(r"(\\[a-zA-Z]+) (?=[)\]}^_,.|])")  # a space that separates a command from nothing
-_BINOMIAL = re.compile(r"(?:\\left)?\( ?\{((?:[^{}]|\{[^{}]*\})*) \\atop ((?:[^{}]|\{[^{}]*\})*)\} ?(?:\\right)?\)")
+_BINOMIAL = re.compile(
+    r"(?:\\left)?\( ?\{((?:[^{}]|\{[^{}]*\})*) \\atop ((?:[^{}]|\{[^{}]*\})*)\} ?(?:\\right)?\)"
+)
 _SCRIPTED = re.compile(r"[\^_']")
 
 
@@ -207,7 +209,7 @@ def _words(node: Node, depth: int) -> str:
 
 
 def _string(node: Node, depth: int) -> str:
-    return f'\\text{{"{text_mode(node.text())}"}}'
+    return f"\\text{{\"{text_mode(node.text())}\"}}"
 
 
 def _fraction(node: Node, depth: int) -> str:

@@ -31,9 +31,7 @@ WORDS = {
 }  # fmt: skip
 RELATIONS = frozenset("=<>≤≥≠≡≈≅≃∼∝∈∉∋⊂⊃⊆⊇⊄⊊⊋⊢⊨≪≫≺≻⪯⪰→←↔⇒⇐⇔⟶⟵⟹⟺↦⟼∣∥⊥≔≜∧∨⟷⩽⩾")
 INFIX = frozenset("+-−±∓×÷·⋅∗∘⊕⊗⊖⊙∪∩∖/⊔⊓⋆•")
-ENDS_OPEN = re.compile(
-    r"(?:[(\[{=<>+\-,;:|]|\\(?:leq|geq|to|in|times|cdot|pm|left\S*|quad|neq|equiv|mid|Rightarrow)) ?$"
-)
+ENDS_OPEN = re.compile(r"(?:[(\[{=<>+\-,;:|]|\\(?:leq|geq|to|in|times|cdot|pm|left\S*|quad|neq|equiv|mid|Rightarrow)) ?$")
 FENCES = frozenset(("(", "[", "{", "|", "‖", "∥", "⟨", "⌈", "⌊", "〈", "||", "∣", "⟦"))
 CLOSERS = frozenset((")", "]", "}", "|", "‖", "∥", "⟩", "⌉", "⌋", "〉", "||", "∣", "⟧", "(", "["))
 

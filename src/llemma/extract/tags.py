@@ -88,9 +88,7 @@ _MATH_ATTRIBUTES = (
     ' data-equation="', ' data-katex="', ' data-asciimath="', ' data-original-tex="', ' data-tex-source="',
 )  # fmt: skip
 _IGNORE = re.compile(r"(?:^|\s)(?:tex2jax_ignore|mathjax_ignore|asciimath2jax_ignore|no-mathjax|nokatex)(?:$|\s)")
-_MATH_CODE = re.compile(
-    r"(?:^|\s)(?:math|language-math|lang-math|math-inline|math-display|language-latex-math)(?:$|\s)"
-)
+_MATH_CODE = re.compile(r"(?:^|\s)(?:math|language-math|lang-math|math-inline|math-display|language-latex-math)(?:$|\s)")
 
 
 class Tag(NamedTuple):
