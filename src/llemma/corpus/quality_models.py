@@ -12,7 +12,7 @@ import hashlib
 import importlib.util
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,16 +56,12 @@ class QualityConfig:
     """Settings of ``llemma quality``: what the models are trained on, and how."""
 
     sources: Mapping[str, ExampleSource] = setting(
-        factory=default_sources, help="one table for each source of examples"
+        factory=dict, help="one table per source of examples (none: texts of installed packages)"
     )
     models: tuple[Literal["mathscore", "perplexity"], ...] = setting(("mathscore", "perplexity"), "what to train")
     mathscore: MathScoreOptions = setting(factory=MathScoreOptions, help="the classifier")
     perplexity: PerplexityOptions = setting(factory=PerplexityOptions, help="the language model")
     run: Path = setting(Path("runs/quality"), "folder for mathscore.bin, perplexity.bin and metrics.json")
-
-    def __post_init__(self) -> None:
-        if not self.sources:
-            raise ValueError("training needs at least one source: [sources.NAME]")
 
 
 def train_models(config: QualityConfig, progress: Progress = silent) -> Mapping[str, Any]:
@@ -74,6 +70,7 @@ def train_models(config: QualityConfig, progress: Progress = silent) -> Mapping[
     MathScore's figures are of documents it was not trained on. Raises ConfigError for a bad source, DataError when the
     sources hold too little.
     """
+    config = replace(config, sources=config.sources or default_sources())
     for name, source in config.sources.items():
         source_options(name, source.kind, source.options)  # a mistake in one of them is found here
     with open_run(config.run, "quality", to_table(config), free=("run",)) as run:
