@@ -26,13 +26,13 @@ FORGET: list[Callable[[], None]] = []
 
 def _llemma() -> tuple[str, Callable[[bytes], str]]:
     from llemma import __version__
-    from llemma.extract import formulas, html_math, katex
+    from llemma.extract import formulas, html_math, markup
 
     def extract(data: bytes) -> str:
         return html_math.extract_html(data).text
 
     # what one turn remembers of the pages must not help the next
-    FORGET.extend((html_math._KNOWN.clear, formulas._REBUILT.clear, katex._LEAVES.clear))
+    FORGET.extend((html_math._KNOWN.clear, formulas._REBUILT.clear, markup._LEAVES.clear))
     return f"llemma {__version__}, selectolax {version('selectolax')}", extract
 
 

@@ -309,13 +309,19 @@ class _Walk:
 
     def close_link(self, i: int, tag: Tag) -> int:
         """The end of a link."""
-        if self.link_start >= 0:
-            self.link_chars += sum(map(len, self.buffer[self.link_start :]))
+        start, buffer = self.link_start, self.buffer
+        if start >= 0:
+            if len(buffer) == start + 1:
+                self.link_chars += len(buffer[-1])
+            else:
+                self.link_chars += sum(map(len, buffer[start:]))
             self.link_start = -1
         return i
 
     def skip(self, i: int, tag: Tag) -> int:
         """An element that is no text; the head of the page has its title."""
+        if i + 2 < len(self.parts) and self.parts[i + 2][1] == "/":
+            return i + 2
         end = self._close_of(i)
         if tag.name == "head":
             for j in range(i + 2, end, 2):

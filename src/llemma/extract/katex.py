@@ -85,9 +85,6 @@ def _join(atoms: list[Atom]) -> str:
     return "".join(out)
 
 
-_LEAVES: dict[tuple[str, Node | str, bool], list[Atom]] = {}
-
-
 def _atoms(children: list[Node | str], depth: int, text: bool = False) -> list[Atom]:
     """The atoms of a row of children; a binomial is put together here, as its brackets are siblings."""
     if depth > _DEEPEST:
@@ -99,18 +96,14 @@ def _atoms(children: list[Node | str], depth: int, text: bool = False) -> list[A
             if tex:
                 atoms.append(Atom("mord", tex))
             continue
-        kids = child.children
-        if kids and (len(kids) > 1 or not isinstance(kids[0], str)):
-            atoms.extend(_element(child, depth + 1, text))
+        known = child.memo
+        if known is not None and known[0] is text:
+            atoms.extend(known[1])
             continue
-        key = (child.tag, kids[0] if kids else "", text)  # half of all spans hold one sign, or nothing
-        leaf = _LEAVES.get(key)
-        if leaf is None:
-            leaf = _element(child, depth + 1, text)
-            if len(_LEAVES) > 20_000:
-                _LEAVES.clear()
-            _LEAVES[key] = leaf
-        atoms.extend(leaf)
+        found = _element(child, depth + 1, text)
+        if not child.children or isinstance(child.children[0], str):
+            child.memo = (text, found)  # half of all spans hold one sign or nothing, and equal ones are one node
+        atoms.extend(found)
     if len(atoms) == 3 and atoms[1].kind == "mfrac" and atoms[1].tex.startswith("\\atop"):
         return [Atom("mord", _binomial(atoms[0].tex, atoms[1].tex[5:], atoms[2].tex))]
     return atoms

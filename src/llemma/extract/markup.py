@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser
 
@@ -95,12 +95,13 @@ def close_of(tokens: list[str], i: int, limit: int) -> int:
 class Node:
     """An element of a small tree: its name, its start tag as written, its children (nodes and unescaped texts)."""
 
-    __slots__ = ("children", "name", "tag")
+    __slots__ = ("children", "memo", "name", "tag")
 
     def __init__(self, name: str, tag: str) -> None:
         self.name = name
         self.tag = tag
         self.children: list[Node | str] = []
+        self.memo: Any = None  # what a reader found out about a node that comes again and again
 
     def get(self, attribute: str) -> str:
         """The value of an attribute, empty when it is not there."""
@@ -152,17 +153,36 @@ def _named(tag: str) -> _Name:
 
 
 def tree(tokens: list[str], i: int, end: int) -> Node:
-    """The tree of the element whose tags stand at ``i`` and ``end``; prefixes of names (``m:``) are dropped."""
+    """The tree of the element whose tags stand at ``i`` and ``end``; prefixes of names (``m:``) are dropped.
+
+    Equal spans that hold nothing but text are one node, which nobody may change.
+    """
     root = Node(_named(tokens[i]).plain, tokens[i])
     stack, children = [root], root.children
-    for j in range(i + 1, end - 1, 2):
+    leaves = _LEAVES
+    j = i + 1
+    while j < end - 1:
         text, token = tokens[j], tokens[j + 1]
+        j += 2
         if text:
             children.append(unescape(text) if "&" in text else text)
         if token[1] == "/":
             if len(stack) > 1:
                 stack.pop()
                 children = stack[-1].children
+            continue
+        if tokens[j + 1] == "</span>" and token[1] == "s" and j < end:
+            key = (token, tokens[j])
+            leaf = leaves.get(key)
+            if leaf is None:
+                leaf = Node(_named(token).plain, token)
+                if tokens[j]:
+                    leaf.children.append(unescape(tokens[j]))
+                if len(leaves) > _MOST_LEAVES:
+                    leaves.clear()
+                leaves[key] = leaf
+            children.append(leaf)
+            j += 2
         elif token[1] != "!":
             name = _named(token)
             node = Node(name.plain, token)
@@ -172,9 +192,13 @@ def tree(tokens: list[str], i: int, end: int) -> Node:
             if name.holds:
                 stack.append(node)
                 children = node.children
-    if tokens[end - 1]:
+    if tokens[end - 1] and j <= end:
         children.append(unescape(tokens[end - 1]))
     return root
+
+
+_MOST_LEAVES = 20_000
+_LEAVES: dict[tuple[str, str], Node] = {}
 
 
 class _Outward(list["Node | str"]):

@@ -103,7 +103,7 @@ class Tag(NamedTuple):
 
 
 LINKED: Final = Tag(LINK, "a")
-UNLINKED: Final = Tag(NOTHING, "a")
+UNLINKED: Final = Tag(NOTHING, "")
 
 
 def learn(tag: str) -> Tag:
@@ -124,23 +124,41 @@ def learn(tag: str) -> Tag:
         return Tag(NOTHING, name)
     if bare == "math":
         return Tag(MATH, "math")
+    if name == "span" and ' class="' not in tag and " data-" not in tag and "isp" not in tag and "isib" not in tag:
+        return UNLINKED
     if " " not in tag:
         return Tag(_op(name), name, poor=name in ("nav", "footer"), main=name in ("main", "article"))
     classes = value(tag, "class")
-    if name not in ("html", "body") and (found := _special(tag, name, classes)):
+    hidden = (' style="' in tag and bool(_HIDDEN.search(value(tag, "style")))) or ' hidden="' in tag
+    data = " data-" in tag and any(mark in tag for mark in _MATH_ATTRIBUTES)
+    label = ""
+    if name in _NAMED_BY_ID and "section" not in classes:  # the id of a section is its heading and says nothing
+        label = f" {value(tag, 'id')} {value(tag, 'role')}"
+    main = ' itemprop="articleBody"' in tag
+    return _meaning(name, classes, label, hidden, data and ' data-value="' not in tag, data, ' href="' in tag, main)
+
+
+@functools.lru_cache(maxsize=8192)
+def _meaning(
+    name: str, classes: str, label: str, hidden: bool, data: bool, formula_data: bool, href: bool, main: bool
+) -> Tag:
+    """The meaning of a start tag from what matters in it."""
+    if name not in ("html", "body") and (found := _special(name, classes, data, formula_data)):
         return found
     op = _op(name)
-    hidden = (' style="' in tag and bool(_HIDDEN.search(value(tag, "style")))) or ' hidden="' in tag
     if op != BLOCK:
         if op == NOTHING and hidden:
             op = SKIP
-        if op == LINK and ' href="' not in tag:
+        if op == LINK and not href:
             op = NOTHING
         return Tag(op, name, classes=classes)
-    poor, main = _looks(f"{classes} {value(tag, 'id')} {value(tag, 'role')}")
+    poor, called_main = _looks(classes + label)
     poor = name in ("nav", "footer") or (poor and name not in ("html", "body"))
-    main = main or name in ("main", "article") or "articleBody" in value(tag, "itemprop")
+    main = main or called_main or name in ("main", "article")
     return Tag(op, name, poor=poor and not main, main=main and not poor, hidden=hidden, classes=classes)
+
+
+_NAMED_BY_ID = frozenset("div nav aside ul ol header footer table form main".split())
 
 
 @functools.lru_cache(maxsize=8192)
@@ -148,7 +166,7 @@ def _looks(label: str) -> tuple[bool, bool]:
     return bool(_NOT_MAIN.search(label)), bool(_MAIN.search(label))
 
 
-def _special(tag: str, name: str, classes: str) -> Tag | None:
+def _special(name: str, classes: str, data: bool, formula_data: bool) -> Tag | None:
     """Elements that mean more than their name says: formulas by class or attribute, and what is never text."""
     if name == "img":
         return None
@@ -163,9 +181,7 @@ def _special(tag: str, name: str, classes: str) -> Tag | None:
             return Tag(MATH, name, classes=classes)
     if name in _MATH_ELEMENTS:
         return Tag(MATH, name, classes=classes)
-    if " data-" in tag and any(mark in tag for mark in _MATH_ATTRIBUTES) and name not in BLOCKS - {"div", "p"}:
-        if ' data-value="' in tag and "formula" not in classes:
-            return None
+    if (data or (formula_data and "formula" in classes)) and name not in BLOCKS - {"div", "p"}:
         return Tag(MATH, name, classes=classes)
     return None
 

@@ -1,0 +1,55 @@
+"""Which pages of a crawl may hold formulas, told from their raw bytes before anything is parsed.
+
+Most pages hold none and are told apart by four searches for literal bytes. Only the others are looked at more closely: a
+renderer that a site loads everywhere is no formula, nor is a backslash in a script.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Every way to write a formula in a page has one of these in it, or a backslash: <math, MathJax, class="math, math/tex,
+# mathquill … | katex, latex.php, class="latex, codecogs' latex? … | MathJax alone | doxygen's images.
+_TRIGGERS = (b"math", b"atex", b"MathJax", b'class="formula')
+
+_WRITTEN = re.compile(
+    rb"""<(?:\w{1,8}:)?math[\s>]|type=["']?math/(?:tex|mml|asciimath)|class=["']?katex|katex-html|mjx-container|mwe-math
+    |class=["'][^"'>]{0,60}?\b(?:math|math-container|math-tex|arithmatex|MathJax_[A-Z]\w+|ltx_Math|mathjax|latex|formulaInl|formulaDsp
+    |math-inline|math-display|ztext-math|wp-katex-eq|ql-img-inline-formula|mathquill-[a-z-]+|mq-math-mode|texhtml|tex|formula)\b
+    |codecogs\.com/[^\s"']*\?|latex\.php\?|mimetex\.cgi\?|mathtex\.cgi\?|tex\.cgi\?|/equation\?tex=|render/math\?|chart\?cht=tx
+    |<(?:d-math|math-field|tex-math|la-tex)[\s>]|data-(?:latex|tex|mathml|expr)=|language-math""",
+    re.VERBOSE,
+)
+_RENDERER = re.compile(rb"[Mm]ath[Jj]ax|[Kk]a[Tt]e[Xx]|jsMath|[Aa]scii[Mm]ath|ASCIIMath")
+_NAMES = (
+    rb"(?:frac|sum|int|prod|lim|sqrt|alpha|beta|gamma|delta|epsilon|lambda|mu|pi|sigma|theta|phi|omega|infty|partial|nabla|leq?|geq?|neq?"
+    rb"|cdot|times|ldots|cdots|mathbb|mathbf|mathcal|mathrm|text|left|right|to|in|subset|forall|exists|overline|hat|vec|log|sin|cos|equiv"
+    rb"|approx|Delta|Gamma|Omega|Sigma|rightarrow|Rightarrow|mapsto|pmod|binom|begin)(?![a-zA-Z])"
+)
+_COMMAND = re.compile(rb"\\" + _NAMES)
+_ENVIRONMENT = rb"\\begin\{(?:equation|align|gather|multline|eqnarray|displaymath|array|cases|[pbv]?matrix|split|alignat|flalign)\*?\}"
+_DELIMITED = re.compile(  # on a page with a renderer
+    rb"\\\([^<]{1,2000}?\\\)|\\\[[^<]{1,4000}?\\\]|\$\$[^$]{1,4000}\$\$|" + _ENVIRONMENT
+    + rb"|(?<![\w\\])\$[^$<>\n]{0,200}?(?:[\\^_=]|\b[a-zA-Z]\b)[^$<>\n]{0,200}\$|`[^`<>\n]{1,200}`|\[(?:latex|tex|itex|math)\]"
+)  # fmt: skip
+_TEX = re.compile(  # on a page without: TeX between delimiters, or an environment
+    _ENVIRONMENT + rb"|\$[^$<>\n]{0,300}?\\" + _NAMES + rb"[^$<>\n]{0,300}?\$|\\[(\[][^<\n]{0,300}?\\" + _NAMES
+    + rb"[^<\n]{0,300}?\\[)\]]|\[(?:latex|tex|itex|math)\]"
+)  # fmt: skip
+_SCRIPTS = re.compile(rb"<(script|style)\b[^>]*>.*?</\1>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
+_MOST = 4_000_000  # bytes of a page that are looked at closely
+
+
+def may_hold_formulas(page: bytes) -> bool:
+    """Whether the raw bytes of a page (in an encoding that keeps ASCII) may hold a formula."""
+    triggered = any(trigger in page for trigger in _TRIGGERS)
+    if not triggered and (b"\\" not in page or not _COMMAND.search(page)):
+        return False
+    page = page[:_MOST]
+    if triggered and _WRITTEN.search(page):
+        return True
+    if b"\\" not in page and b"$" not in page and b"`" not in page:
+        return False
+    rendered = triggered and _RENDERER.search(page) is not None
+    text = _SCRIPTS.sub(b"", page)
+    return bool((_DELIMITED if rendered else _TEX).search(text))

@@ -1,0 +1,60 @@
+"""Web pages of folders and files as Markdown with their formulas.
+
+Reads; the ledger of each page's formulas is in ``meta``, and what is good enough for a corpus is decided there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from llemma.config import setting
+from llemma.errors import ConfigError, DataError
+from llemma.extract.files import KINDS, read_limited
+from llemma.extract.html_math import extract_html
+from llemma.records import Document, to_row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Which pages."""
+
+    paths: tuple[Path, ...] = setting((), "files (.html, .htm, .xhtml, also .gz) or folders of them")
+    formulas: bool = setting(False, "only pages that hold formulas")
+    main: bool = setting(True, "only the main text of each page, without menus and comments")
+    max_bytes: int = setting(16_000_000, "leave out larger pages")
+
+
+def documents(options: Options) -> Iterator[Document]:
+    """One document a page, folders in sorted order; the id is the path below the folder's name.
+
+    Raises ConfigError without paths, DataError for a path that does not exist or a folder without pages.
+    """
+    if not options.paths:
+        raise ConfigError("source html needs options.paths")
+    for name, file in _files(options.paths):
+        if file.stat().st_size > options.max_bytes:
+            continue
+        try:
+            data = read_limited(file, options.max_bytes)
+        except DataError:  # a packed page that is too large or broken
+            continue
+        one = extract_html(data, name=name, main=options.main)
+        if one.text and (one.formulas.kept or not options.formulas):
+            meta = {"title": one.title, "formulas": to_row(one.formulas)}
+            yield Document(id=name, text=one.text, source="html", meta=meta)
+
+
+def _files(paths: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
+    endings = KINDS["html"].endings
+    for path in paths:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.name.lower().endswith(endings) and p.is_file())
+            if not found:
+                raise DataError(f"no file here ends in {', '.join(endings)}", where=path)
+            yield from ((f"{path.resolve().name}/{p.relative_to(path).as_posix()}", p) for p in found)
+        elif path.is_file():
+            yield path.name, path
+        else:
+            raise DataError("no such file or folder", where=path)
