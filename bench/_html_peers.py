@@ -20,7 +20,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-
 FORGET: list[Callable[[], None]] = []
 
 

@@ -9,7 +9,6 @@ import pytest
 pytest.importorskip("selectolax", reason='needs selectolax: pip install "llemma[corpus]"')
 
 from html_traps import TRAPS, D, Trap
-
 from llemma.extract.html_math import extract_html
 
 FORMULA = re.compile(r"(?<!\\)\$\$((?:[^$\\]|\\.)+?)\$\$|(?<!\\)\$((?:[^$\\]|\\.)+?)\$|(`+).+?\3", re.DOTALL)

@@ -293,7 +293,8 @@ def test_rows_in_every_form(tmp_path):
     rows = [{"id": f"d{n}", "text": f"text {n}", "more": n} for n in range(3)]
     data = lines(rows)
     copy(tmp_path, {
-        "a.jsonl": data, "b.jsonl.gz": gzip.compress(data), "c.jsonl.zst": zstandard.ZstdCompressor().compress(data) * 2,
+        "a.jsonl": data, "b.jsonl.gz": gzip.compress(data),
+        "c.jsonl.zst": zstandard.ZstdCompressor().compress(data) * 2,
         "d.parquet": parquet(rows), "e.txt": b"no",
     })  # fmt: skip
     found = list(jsonl.documents(jsonl.Options(paths=(tmp_path,))))

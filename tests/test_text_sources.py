@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llemma.config import build
+from llemma.corpus.pipeline import CorpusConfig, build_corpus
 from llemma.errors import ConfigError, DataError
 from llemma.extract.arxiv import arxiv_id, extract_arxiv
 from llemma.extract.notebook import NotebookOptions, extract_notebook, without_images
@@ -130,7 +132,9 @@ OLD = {
                 {"cell_type": "heading", "level": 2, "source": "Old"},
                 {
                     "cell_type": "code", "language": "python", "input": ["y = 1\n", "y"],
-                    "outputs": [{"output_type": "pyout", "text": ["1"]}, {"output_type": "pyerr", "traceback": ["boom"]}],
+                    "outputs": [
+                        {"output_type": "pyout", "text": ["1"]}, {"output_type": "pyerr", "traceback": ["boom"]},
+                    ],
                 },
             ]
         }
@@ -215,7 +219,7 @@ def test_the_source_of_notebooks(tmp_path):
 FORMAL = [
     ("a.lean", "/-\nCopyright (c) 2021 A. All rights reserved.\nReleased under Apache 2.0 license\nAuthors: A, B\n-/\n"
                "import Mathlib\ntheorem t : 1 = 1 := rfl", "lean"),
-    ("a.v", "(* GNU Lesser General Public License *)\nRequire Import Arith.\nTheorem t : 0 = 0.\nProof. reflexivity. Qed.", "coq"),
+    ("a.v", "(* GNU Lesser General Public License *)\nRequire Arith.\nTheorem t : 0 = 0.\nProof. easy. Qed.", "coq"),
     ("b.v", "`timescale 1ns/1ps\nmodule top(input wire clk);\nalways @(posedge clk) q <= d;\nendmodule", None),
     ("c.v", "module main\nimport os\nfn main() {\n println('v')\n}", None),
     ("a.thy", "(* Title *)\ntheory A imports Main begin\nlemma \"x = x\" by simp\nend", "isabelle"),
@@ -279,3 +283,34 @@ def test_a_file_that_is_no_trace_is_named(tmp_path):
     (tmp_path / "x.jsonl").write_text("{}\nno\n")
     with pytest.raises(DataError, match=r"x\.jsonl:2: not a row of a trace"):
         list(formal.documents(formal.Options(traces=(tmp_path,))))
+
+
+# --- through llemma extract and llemma corpus ----------------------------------------------------------------------
+
+
+def test_extract_knows_papers_and_notebooks(papers):
+    from llemma.extract.files import ExtractConfig, extract_rows
+
+    (papers / "x.ipynb").write_text(json.dumps(NEW))
+    rows = {row["id"].removeprefix(f"{papers}/"): row for row in extract_rows(ExtractConfig(paths=(str(papers),)))}
+    assert rows["own/paper.tex"]["text"].endswith("five.") and rows["own/paper.tex"]["source"] == "tex"
+    assert rows["arXiv_src_0704_001.tar#0704/0704.0002.gz"]["text"].endswith("two.")
+    assert rows["packed.gz"]["meta"]["formulas"]["found"] == 1
+    assert "PDF" in rows["arXiv_src_0704_001.tar#0704/0704.0003.pdf"]["error"]
+    assert rows["x.ipynb"]["meta"]["title"] == "Roots"
+
+
+def test_a_recipe_may_use_them(papers, tmp_path):
+    table = {
+        "sources": {
+            "papers": {"kind": "arxiv", "options": {"paths": [str(papers)]}},
+            "books": {"kind": "notebook", "options": {"paths": [str(tmp_path / "books")]}},
+        },
+        "tokenizer": {"vocab_size": 300},
+        "min_bytes": 1,
+        "run": str(tmp_path / "run"),
+    }
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books" / "x.ipynb").write_text(json.dumps(NEW))
+    manifest = build_corpus(build(CorpusConfig, table))
+    assert {name: source["documents"] for name, source in manifest["sources"].items()} == {"papers": 5, "books": 1}

@@ -30,12 +30,7 @@ _SYMBOLS = {
     "frown": "\\frown ", "setminus": "\\setminus ", "cdots": "\\cdots ", "vdots": "\\vdots ", "ddots": "\\ddots ",
     "mod": "\\bmod ", "abs": "", "%": "\\%", "#": "\\#", "$": "\\$", "&": "\\&", "epsi": "\\epsilon ",
 }  # fmt: skip
-_SAME = """alpha beta gamma Gamma delta Delta epsilon varepsilon zeta eta theta Theta vartheta iota kappa lambda Lambda mu nu
-xi Xi pi Pi rho sigma Sigma tau upsilon phi Phi varphi chi psi Psi omega Omega sum prod lim Lim sin cos tan sec csc cot
-sinh cosh tanh log ln det dim gcd min max exp arcsin arccos arctan times div cdot le leq ge geq ne subset subseteq supset
-supseteq equiv approx cong propto infty partial nabla forall exists cap cup wedge vee oplus otimes odot to mapsto rightarrow
-leftarrow Rightarrow Leftarrow Leftrightarrow leftrightarrow circ pm emptyset notin ldots star ast prime therefore because
-neg top bot vdash models angle triangle""".split()
+_SAME = ["alpha", "beta", "gamma", "Gamma", "delta", "Delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "Theta", "vartheta", "iota", "kappa", "lambda", "Lambda", "mu", "nu", "xi", "Xi", "pi", "Pi", "rho", "sigma", "Sigma", "tau", "upsilon", "phi", "Phi", "varphi", "chi", "psi", "Psi", "omega", "Omega", "sum", "prod", "lim", "Lim", "sin", "cos", "tan", "sec", "csc", "cot", "sinh", "cosh", "tanh", "log", "ln", "det", "dim", "gcd", "min", "max", "exp", "arcsin", "arccos", "arctan", "times", "div", "cdot", "le", "leq", "ge", "geq", "ne", "subset", "subseteq", "supset", "supseteq", "equiv", "approx", "cong", "propto", "infty", "partial", "nabla", "forall", "exists", "cap", "cup", "wedge", "vee", "oplus", "otimes", "odot", "to", "mapsto", "rightarrow", "leftarrow", "Rightarrow", "Leftarrow", "Leftrightarrow", "leftrightarrow", "circ", "pm", "emptyset", "notin", "ldots", "star", "ast", "prime", "therefore", "because", "neg", "top", "bot", "vdash", "models", "angle", "triangle"]
 _UNARY = {
     "sqrt": "\\sqrt{%s}", "text": "\\text{%s}", "hat": "\\hat{%s}", "bar": "\\overline{%s}", "ul": "\\underline{%s}",
     "vec": "\\vec{%s}", "tilde": "\\tilde{%s}", "dot": "\\dot{%s}", "ddot": "\\ddot{%s}", "abs": "\\left|%s\\right|",
@@ -62,7 +57,7 @@ _TOKEN = re.compile(
     + r")|(?P<other>.)",
     re.DOTALL,
 )
-_FUNCTIONS = frozenset("sin cos tan sec csc cot sinh cosh tanh log ln exp arcsin arccos arctan".split())
+_FUNCTIONS = frozenset(["sin", "cos", "tan", "sec", "csc", "cot", "sinh", "cosh", "tanh", "log", "ln", "exp", "arcsin", "arccos", "arctan"])
 
 
 def asciimath_latex(source: str) -> str:

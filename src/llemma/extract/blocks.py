@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 _LINKS: Final = 0.75  # of the text of a list or box of links is links
 _LARGEST_POOR: Final = 0.35  # of a page's text in something called a menu: then its name misleads
 _SMALLEST_MAIN: Final = 0.3  # of a page's text in something called the main text
-_LINKY: Final = frozenset("ul ol div nav table section center dl aside header footer menu form article".split())
+_LINKY: Final = frozenset(["ul", "ol", "div", "nav", "table", "section", "center", "dl", "aside", "header", "footer", "menu", "form", "article"])
 
 
 class Frame:

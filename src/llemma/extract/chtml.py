@@ -14,10 +14,9 @@ from llemma.extract.mathml import mathml_latex
 
 _DEEPEST = 200
 _CODE = re.compile(r"(?:^|\s)mjx-c([0-9A-F]{2,5})(?:\s|$)")
-_LEAVES = frozenset("mi mo mn mtext ms".split())
+_LEAVES = frozenset(["mi", "mo", "mn", "mtext", "ms"])
 _SCHEMATA = frozenset(
-    """mi mo mn mtext ms mrow mfrac msqrt mroot msub msup msubsup munder mover munderover mtable mtr mtd mlabeledtr mstyle
-    mpadded mphantom menclose mspace merror mmultiscripts math TeXAtom semantics maction""".split()
+    ["mi", "mo", "mn", "mtext", "ms", "mrow", "mfrac", "msqrt", "mroot", "msub", "msup", "msubsup", "munder", "mover", "munderover", "mtable", "mtr", "mtd", "mlabeledtr", "mstyle", "mpadded", "mphantom", "menclose", "mspace", "merror", "mmultiscripts", "math", "TeXAtom", "semantics", "maction"]
 )
 
 

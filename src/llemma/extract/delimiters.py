@@ -147,9 +147,7 @@ class Finder:
 
     def _find_end(self, text: str, start: int, closing: str, absent: set[str]) -> int:
         """Where the closing delimiter stands, outside braces if it does anywhere; -1 when there is none near."""
-        if closing[0] == "\\" and closing.startswith("\\end"):
-            end = text.find(closing, start)
-        elif closing == "`":
+        if (closing[0] == "\\" and closing.startswith("\\end")) or closing == "`":
             end = text.find(closing, start)
         else:
             return self._balanced_end(text, start, closing, absent)

@@ -307,14 +307,12 @@ def _is_display(tag: Tag, given: dict[str, str]) -> bool:
 
 
 _TEX_NAMES = frozenset(
-    "d-math tex latex tex-math la-tex jats:tex-math math-field mathtex katex-inline katex-block math-inline math-block"
-    " math-display x-equation".split()
+    ["d-math", "tex", "latex", "tex-math", "la-tex", "jats:tex-math", "math-field", "mathtex", "katex-inline", "katex-block", "math-inline", "math-block", "math-display", "x-equation"]
 )
 
 
 _TEX_CLASSES = frozenset(
-    """tex latex math-tex math ql-formula texerror wp-katex-eq katex-eq katex-inline katex-block katex-display math-inline
-    math-display inline-math display-math latex-block latex-inline notion-equation notion-equation-inline""".split()
+    ["tex", "latex", "math-tex", "math", "ql-formula", "texerror", "wp-katex-eq", "katex-eq", "katex-inline", "katex-block", "katex-display", "math-inline", "math-display", "inline-math", "display-math", "latex-block", "latex-inline", "notion-equation", "notion-equation-inline"]
 )
 
 

@@ -154,7 +154,7 @@ class _Walk:
         elif self.lists or self.marker:
             indent = "  " * min(len(self.lists) - 1, 8) if self.lists else ""
             if self.marker:
-                close = "\x07" if self.lists and self.lists[-1][1] > 1 or len(self.lists) > 1 else ""
+                close = "\x07" if (self.lists and self.lists[-1][1] > 1) or len(self.lists) > 1 else ""
                 rest = "\n" + indent + " " * len(self.marker)
                 block = f"{close}{indent}{self.marker}{block.replace(chr(10), rest)}"
                 self.marker = ""
@@ -505,7 +505,7 @@ def _bare(tag: str) -> str:
 
 _IN_LINES = frozenset((tags.SKIP, tags.BREAK, tags.END))
 _HEADINGS = tuple(f"h{level}" for level in range(1, 7))
-_JUDGED = frozenset("ul ol div nav table section center dl aside header footer menu form".split())
+_JUDGED = frozenset(["ul", "ol", "div", "nav", "table", "section", "center", "dl", "aside", "header", "footer", "menu", "form"])
 _OPENING = {
     **dict.fromkeys(_HEADINGS, _Walk._open_heading), "ul": _Walk._open_list, "ol": _Walk._open_list, "li": _Walk._open_item,
     "dd": _Walk._open_definition, "tr": _Walk._open_row, "td": _Walk._open_cell, "th": _Walk._open_cell,

@@ -30,7 +30,7 @@ class Atom(NamedTuple):
 
 
 _SPACED = {"mrel": " %s ", "mbin": " %s ", "mpunct": "%s "}  # as people write them
-_KINDS = frozenset("mord mop mbin mrel mopen mclose mpunct minner mspace".split())
+_KINDS = frozenset(["mord", "mop", "mbin", "mrel", "mopen", "mclose", "mpunct", "minner", "mspace"])
 _FONTS = {
     "mathbf": "mathbf", "mathit": "mathit", "mathrm": "mathrm", "mathsf": "mathsf", "mathtt": "mathtt",
     "mathbb": "mathbb", "amsrm": "mathbb", "mathcal": "mathcal", "mathfrak": "mathfrak", "mathscr": "mathscr",

@@ -31,17 +31,14 @@ _HEIGHT = re.compile(r"(?<![-\w])height:(-?[\d.]+)em")
 _RIGHT = re.compile(r"margin-right:(-?[\d.]+)em")
 _PATH = re.compile(r' d="([^"]*)"')
 
-SILENT = frozenset("strut pstrut vlist-s nulldelimiter fix eqn-num rule frac-line hline hdashline".split())
+SILENT = frozenset(["strut", "pstrut", "vlist-s", "nulldelimiter", "fix", "eqn-num", "rule", "frac-line", "hline", "hdashline"])
 SPACES = {
     "1": "\\quad ", "2": "\\qquad ", "0.1667": "\\,", "0.16667": "\\,", "0.2222": "\\:", "0.22222": "\\:",
     "0.2778": "\\;", "0.27778": "\\;", "-0.1667": "\\!", "-0.16667": "\\!", "0.5": "\\enspace ",
 }  # fmt: skip
 THIN = frozenset(("\\,", "\\:", "\\;"))
 BIG = {"1": "big", "2": "Big", "3": "bigg", "4": "Bigg"}
-WITH_LIMITS = (
-    "sum prod coprod bigcap bigcup bigvee bigwedge bigoplus bigotimes bigodot biguplus bigsqcup int iint iiint oint oiint "
-    "oiiint lim liminf limsup max min sup inf det gcd Pr argmax injlim projlim"
-).split()
+WITH_LIMITS = ["sum", "prod", "coprod", "bigcap", "bigcup", "bigvee", "bigwedge", "bigoplus", "bigotimes", "bigodot", "biguplus", "bigsqcup", "int", "iint", "iiint", "oint", "oiint", "oiiint", "lim", "liminf", "limsup", "max", "min", "sup", "inf", "det", "gcd", "Pr", "argmax", "injlim", "projlim"]
 
 # The first figures of a path → the sign it draws.
 _ACCENT_PATHS = (

@@ -23,7 +23,7 @@ _TOKENS = re.compile(
 )
 _ATTRIBUTE = re.compile(r' ([^\s=">/]+)="([^"]*)"')
 
-VOID: Final = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+VOID: Final = frozenset(["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"])
 
 
 def tokens(page: str | bytes) -> list[str]:
@@ -135,7 +135,7 @@ class Node:
 
 
 # Elements of MathML that are empty; under a prefix the HTML parser does not know that and lets them swallow the rest.
-_EMPTY_MATH = frozenset("mspace none mprescripts maligngroup malignmark".split())
+_EMPTY_MATH = frozenset(["mspace", "none", "mprescripts", "maligngroup", "malignmark"])
 
 
 class _Name(NamedTuple):

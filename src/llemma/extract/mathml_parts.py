@@ -9,14 +9,14 @@ from llemma.extract.markup import Node
 from llemma.extract.symbols import latex
 
 TEX_ENCODINGS = frozenset(
-    "application/x-tex application/x-latex tex latex application/tex application/latex text/x-tex text/tex text/latex".split()
+    ["application/x-tex", "application/x-latex", "tex", "latex", "application/tex", "application/latex", "text/x-tex", "text/tex", "text/latex"]
 )
 FONTS = {
     "normal": "mathrm", "bold": "mathbf", "bold-italic": "boldsymbol", "double-struck": "mathbb", "fraktur": "mathfrak",
     "bold-fraktur": "mathfrak", "script": "mathcal", "bold-script": "mathcal", "sans-serif": "mathsf",
     "bold-sans-serif": "mathsf", "sans-serif-italic": "mathsf", "monospace": "mathtt",
 }  # fmt: skip
-NO_COMMAND = frozenset("sh ch th cth arctg ctg tg cotg cosec".split())  # not everywhere a command
+NO_COMMAND = frozenset(["sh", "ch", "th", "cth", "arctg", "ctg", "tg", "cotg", "cosec"])  # not everywhere a command
 SINGLE = re.compile(
     r"[^\\{}^_'\s]|\d+(?:\.\d+)?|\\[a-zA-Z]+|\\[{}#$%&_|]|\\(?:math[a-z]+|boldsymbol|operatorname|text|sqrt)\{[^{}]*\}|\{[^{}]*\}"
 )
@@ -37,10 +37,9 @@ CLOSERS = frozenset((")", "]", "}", "|", "‖", "∥", "⟩", "⌉", "⌋", "〉
 
 BIG_OPERATORS = frozenset(
     f"\\{name}"
-    for name in """sum prod coprod bigcap bigcup bigvee bigwedge bigoplus bigotimes bigodot biguplus bigsqcup lim liminf
-    limsup max min sup inf det gcd Pr injlim projlim arg""".split()
+    for name in ["sum", "prod", "coprod", "bigcap", "bigcup", "bigvee", "bigwedge", "bigoplus", "bigotimes", "bigodot", "biguplus", "bigsqcup", "lim", "liminf", "limsup", "max", "min", "sup", "inf", "det", "gcd", "Pr", "injlim", "projlim", "arg"]
 )
-INTEGRALS = frozenset(f"\\{name}" for name in "int iint iiint oint oiint oiiint".split())
+INTEGRALS = frozenset(f"\\{name}" for name in ["int", "iint", "iiint", "oint", "oiint", "oiiint"])
 LONG_ARROWS = {
     "\\rightarrow": "xrightarrow", "\\to": "xrightarrow", "\\leftarrow": "xleftarrow", "\\longrightarrow": "xrightarrow",
     "\\Rightarrow": "xRightarrow", "\\Leftarrow": "xLeftarrow", "\\leftrightarrow": "xleftrightarrow",

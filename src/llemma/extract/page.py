@@ -93,4 +93,4 @@ def _flattened(page: str) -> str:
     return _TAG.sub(keep, page)
 
 
-_ALONE = frozenset("p li dt dd option tr td th thead tbody tfoot optgroup colgroup".split())  # end where the next begins
+_ALONE = frozenset(["p", "li", "dt", "dd", "option", "tr", "td", "th", "thead", "tbody", "tfoot", "optgroup", "colgroup"])  # end where the next begins

@@ -95,8 +95,7 @@ UNDER = {
 }  # fmt: skip
 
 FUNCTIONS = frozenset(
-    """arccos arcsin arctan arg cos cosh cot coth csc deg det dim exp gcd hom inf ker lg lim liminf limsup ln log max min
-    Pr sec sin sinh sup tan tanh injlim projlim arctg ctg tg cotg sh ch th cth cosec""".split()
+    ["arccos", "arcsin", "arctan", "arg", "cos", "cosh", "cot", "coth", "csc", "deg", "det", "dim", "exp", "gcd", "hom", "inf", "ker", "lg", "lim", "liminf", "limsup", "ln", "log", "max", "min", "Pr", "sec", "sin", "sinh", "sup", "tan", "tanh", "injlim", "projlim", "arctg", "ctg", "tg", "cotg", "sh", "ch", "th", "cth", "cosec"]
 )
 
 # Words of a character's Unicode name → the command that sets its letter in that style.

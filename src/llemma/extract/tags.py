@@ -30,18 +30,16 @@ LITERAL: Final = 14  # delimiters inside are no delimiters
 
 # Elements that start a new line; those in CONTAINERS are also judged as a whole.
 CONTAINERS: Final = frozenset(
-    "div section article main aside nav header footer form ul ol dl table figure fieldset details body center blockquote menu".split()
+    ["div", "section", "article", "main", "aside", "nav", "header", "footer", "form", "ul", "ol", "dl", "table", "figure", "fieldset", "details", "body", "center", "blockquote", "menu"]
 )
 BLOCKS: Final = CONTAINERS | frozenset(
-    """p h1 h2 h3 h4 h5 h6 li dt dd td th tr thead tbody tfoot caption blockquote address figcaption summary legend hgroup
-    search menu dir noindex""".split()
+    ["p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "dt", "dd", "td", "th", "tr", "thead", "tbody", "tfoot", "caption", "blockquote", "address", "figcaption", "summary", "legend", "hgroup", "search", "menu", "dir", "noindex"]
 )
 _SKIPPED = frozenset(
-    """head style template button select textarea input option datalist iframe object applet audio video canvas map noscript
-    svg noembed noframes xmp progress meter dialog rp title frameset""".split()
+    ["head", "style", "template", "button", "select", "textarea", "input", "option", "datalist", "iframe", "object", "applet", "audio", "video", "canvas", "map", "noscript", "svg", "noembed", "noframes", "xmp", "progress", "meter", "dialog", "rp", "title", "frameset"]
 )
-_WHOLE = frozenset("style iframe xmp noembed noframes".split())  # one token with all that is in them
-_INLINE_CODE = frozenset("code kbd samp tt".split())
+_WHOLE = frozenset(["style", "iframe", "xmp", "noembed", "noframes"])  # one token with all that is in them
+_INLINE_CODE = frozenset(["code", "kbd", "samp", "tt"])
 
 _NOT_MAIN = re.compile(
     r"""(?:^|[\s_-])(?:nav|navbar|navigation|navigator|navpath|menu|menubar|submenu|breadcrumbs?|sidebar|side-?bar|toolbar
@@ -80,8 +78,7 @@ _MATH_CLASS = re.compile(
     re.VERBOSE,
 )  # fmt: skip
 _MATH_ELEMENTS = frozenset(
-    "math mjx-container d-math math-field math-inline math-block math-display tex-math mathjax x-equation katex-inline katex-block"
-    " la-tex jats:tex-math inline-formula disp-formula amp-mathml tex latex formula gmath asciimath mathtex".split()
+    ["math", "mjx-container", "d-math", "math-field", "math-inline", "math-block", "math-display", "tex-math", "mathjax", "x-equation", "katex-inline", "katex-block", "la-tex", "jats:tex-math", "inline-formula", "disp-formula", "amp-mathml", "tex", "latex", "formula", "gmath", "asciimath", "mathtex"]
 )
 _MATH_ATTRIBUTES = (
     ' data-expr="', ' data-latex="', ' data-tex="', ' data-value="', ' data-math="', ' data-formula="', ' data-mathml="',

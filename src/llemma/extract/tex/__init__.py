@@ -38,6 +38,7 @@ __all__ = [
 _TEX = (".tex", ".ltx", ".latex")
 _CLASS = re.compile(rb"\\document(?:class|style)")
 _BEGIN = re.compile(rb"\\begin\s*\{document\}")
+_READMES = ("00README", "00README." + 3 * "X")  # arXiv writes the second
 _FAVOURITES = ("main", "ms", "paper", "article", "arxiv", "manuscript")
 
 
@@ -189,7 +190,7 @@ def _readme(files: Mapping[str, bytes]) -> str | None:
                 names = [s["filename"] for s in sources if s.get("usage") == "toplevel"]
             except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
                 continue
-        elif base in {"00README.XXX", "00README"}:
+        elif base in _READMES:
             lines = [line.split() for line in data.decode("utf-8", "replace").splitlines()]
             names = [line[0] for line in lines if len(line) > 1 and line[1] == "toplevelfile"]
         else:

@@ -27,15 +27,14 @@ class Choice:
 
 
 def split_document(text: str) -> tuple[str, str]:
-    """Preamble and body of a flat text; a text without ``\\begin{document}`` is all body."""
+    """Preamble and body of a flat text, which ends with the document; without ``\\begin{document}`` it is all body."""
     begin = re.search(r"\\begin\s*\{document\}", text)
     if begin is None:
         plain = re.search(scan.ODD + r"document(?![A-Za-z@{])", text) if "\\documentstyle" in text else None
         if plain is None:
             return "", text
         begin = plain
-    end = re.compile(r"\\end\s*\{document\}|\\enddocument(?![A-Za-z])").search(text, begin.end())
-    return text[: begin.start()], text[begin.end() : end.start() if end else len(text)]
+    return text[: begin.start()], text[begin.end() :]
 
 
 def find_title(text: str) -> str:

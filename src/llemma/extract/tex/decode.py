@@ -39,7 +39,8 @@ _ANY_OWN = re.compile("[\ufdd0-\ufdd3]")
 
 def declared(data: bytes) -> str | None:
     """The Python name of the encoding that a file declares, None without one that is known."""
-    found = _DECLARED.search(data, 0, 200_000)
+    head = data[:50_000]
+    found = _DECLARED.search(head) if b"inputenc" in head or b"\\inputencoding" in head else None
     if found is None:
         return None
     name = (found[1] or found[2]).decode("ascii", "replace").lower()

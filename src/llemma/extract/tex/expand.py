@@ -25,6 +25,8 @@ ALLOWANCE = 1_000_000, 12  # characters written by expansion: so many, and so ma
 _BRANCH = re.compile(scan.ODD + r"(newif\s*\\if[A-Za-z@]+|if(?!f(?![A-Za-z@]))[A-Za-z@]*|else|fi)(?![A-Za-z@])")
 _NOT_CONDITIONS = {"ifthenelse", "ifstrequal", "ifstrempty", "ifdefempty", "ifdefstring", "ifblank", "iftoggle"}
 _HARMLESS = frozenset("$(,=+<>[:;.\n&|/!*'\"")  # what stands before a macro that is no command's argument
+_HARMLESS_BEHIND = frozenset("$)]}^_(,.=:;/|&\n")  # what stands behind one that neither is eaten nor makes it longer
+_OPENING = frozenset("\\{")
 _BLANK_OR_BRACE = frozenset(" \t{")
 _ALWAYS = define.WORDS | {"iffalse", "iftrue"}
 _BLANKS = re.compile(r"\{\}|[ \t]+")
@@ -61,7 +63,9 @@ class Expander:
         self.written_out = 0
         self.left: set[str] = set()  # names with a use that was not written out
         self._switches: dict[str, bool] = {}
-        self._flat: dict[str, str] = {}  # what parameterless macros stand for, as long as no definition changes
+        self._flat = dict.fromkeys(
+            self._blank, ""
+        )  # what parameterless macros stand for, as long as no definition changes
         self._simple: dict[str, bool] = {}
         self._active: list[str] = []
         self._allowance = ALLOWANCE[0] + ALLOWANCE[1] * size
@@ -144,9 +148,7 @@ class Expander:
     def define(self, meaning: Meaning) -> None:
         """Let a name mean something from now on."""
         name = meaning.name
-        self._version += 1
-        self._flat.clear()
-        self._simple.clear()
+        self._forget()
         if meaning.kind == "switch":
             self._switches.setdefault(f"if{name}", False)
         elif meaning.kind == "theorem":
@@ -160,13 +162,21 @@ class Expander:
             self.environments.pop(name, None)
         elif name not in STRUCTURE and not (meaning.soft and name in self.meanings):
             self._blank.discard(name)
+            self._flat.pop(name, None)
             self.meanings[name] = self._aliased(meaning) if meaning.kind == "let" else meaning
+
+    def _forget(self) -> None:
+        """What was written out so far may be so no more."""
+        self._version += 1
+        self._flat.clear()
+        self._flat.update(dict.fromkeys(self._blank, ""))
+        self._simple.clear()
 
     def _aliased(self, meaning: Meaning) -> Meaning:
         target = str(meaning.body[0])
         old = self.meanings.get(target[1:]) if target.startswith("\\") else None
-        if old is not None:
-            return Meaning(name=meaning.name, kind=old.kind, params=old.params, body=old.body, source=old.source)
+        if old is not None:  # the definition of `old`, if it must be kept, is found by its name in `source`
+            return Meaning(name=meaning.name, kind=old.kind, params=old.params, body=old.body, source=meaning.source)
         if target == "\\relax":
             return Meaning(name=meaning.name, kind="macro", source=meaning.source)
         decided = DECIDED + target[1:] if target.startswith("\\") and target[1].isalpha() else target
@@ -174,49 +184,47 @@ class Expander:
 
     def expand(self, text: str) -> str:
         """``text`` with the macros written out, definitions taken in and out of it."""
-        found = self._pattern.search(text)
-        if found is None:
+        if self._pattern.search(text) is None:
             return text
         if self._depth >= MAX_DEPTH or self._allowance <= 0:
             self._gave_up = True
             return text
         self._depth += 1
-        written = self._expand(text, found)
+        written = self._expand(text)
         self._depth -= 1
         return written
 
-    def _expand(self, text: str, found: re.Match[str] | None) -> str:
+    def _expand(self, text: str) -> str:
         out: list[str] = []
         at = bare = 0  # everything on the line before `bare` went
         nested = bool(self._active)
-        search, flat, meanings, blank = self._pattern.search, self._flat, self.meanings, self._blank
-        while found is not None:
-            word, start, end = found[1], found.start(), found.end()
-            if text[start - 1 : start] == "\\" and scan.escaped(text, start):
-                found = search(text, start + 1)
-                continue
+        flat, meanings, append = self._flat, self.meanings, out.append
+        for found in self._pattern.finditer(text):
+            word = found[1]
+            start, end = found.span()
+            if start < at or (text[start - 1] == "\\" and scan.escaped(text, start)):
+                continue  # inside an argument that went, or no command
             if self._scopes and not nested:
                 self._leave_scopes(start)
-            if word in blank:
-                out.append(text[at:start])
-                at = bare = end = _behind_blank(text, start, end, bare)
-                found = search(text, end)
-                continue
-            if word in flat and self._allowance > 0:
-                piece: str | None = flat[word]
-                self.written_out += 1
+            piece = flat.get(word)
+            if piece is not None and self._allowance > 0:
+                self.written_out += piece != ""
             elif word in meanings:
                 piece, end = self._macro(text, end, word)
             else:
                 piece, end = self._other(text, start, end, word)
-            if piece == "":
-                out.append(text[at:start])
-                at = bare = end = _behind_blank(text, start, end, bare)
+            if piece:
+                append(text[at:start])
+                if text[start - 1] in _HARMLESS and text[end : end + 1] in _HARMLESS_BEHIND and piece[0] in _OPENING:
+                    append(piece)  # as `_put` would, for most uses
+                    self._allowance -= len(piece)
+                    at = end
+                else:
+                    at = self._put(text, start, end, word, piece, out)
             elif piece is not None:
-                out.append(text[at:start])
-                at = end = self._put(text, start, end, word, piece, out)
-            found = search(text, end)
-        out.append(text[at:])
+                append(text[at:start])
+                at = bare = _behind_blank(text, start, end, bare)
+        append(text[at:])
         return "".join(out)
 
     def _put(self, text: str, start: int, end: int, word: str, piece: str, out: list[str]) -> int:
@@ -371,8 +379,7 @@ class Expander:
         for ending, value in (("true", True), ("false", False)):
             if word.endswith(ending) and f"if{word.removesuffix(ending)}" in self._switches:
                 self._switches[f"if{word.removesuffix(ending)}"] = value
-                self._flat.clear()
-                self._version += 1
+                self._forget()
                 return True
         return False
 
@@ -404,8 +411,7 @@ class Expander:
     def _leave_scopes(self, at: int) -> None:
         while self._scopes and self._scopes[-1][0] <= at:
             _, name, old = self._scopes.pop()
-            self._flat.clear()
-            self._version += 1
+            self._forget()
             if old is None:
                 self.meanings.pop(name, None)
             else:

@@ -54,7 +54,17 @@ _ASKING = {"ensuremath", "ifmmode", "xspace"}
 _WORDS = (
     WORDS
     | _ASKING
-    | {"endinput", "excludecomment", "newenvironment", "renewenvironment", "verb", "lstinline", "mintinline", "catcode"}
+    | {
+        "endinput",
+        "enddocument",
+        "excludecomment",
+        "newenvironment",
+        "renewenvironment",
+        "verb",
+        "lstinline",
+        "mintinline",
+        "catcode",
+    }
     | _INSERTS
     | _STYLES
     | _VERBATIM_MAKERS
@@ -138,7 +148,7 @@ class Flattener:
                 end = self._event(text, at, start, found[found.lastindex or 0], out) if known else None
                 if end is not None:
                     at = look = end
-                if found[1] == "endinput" and end is not None:
+                if end is not None and found[1] is not None and found[1].startswith("end"):
                     return "".join(out)
             if 0 <= percent < look:
                 percent = text.find("%", look)
@@ -166,7 +176,9 @@ class Flattener:
         if word in {"lstinline", "mintinline"}:
             end = self._inline_end(text, start, word)
             return None if end < 0 else self._keep(text, at, start, end, out)
-        if word == "endinput":
+        if word.startswith("end"):
+            if word != "endinput" and len(self._open) > 1:
+                return None  # of a file with a document of its own
             out.append(text[at:start])
             return start
         if word == "catcode":
@@ -325,7 +337,7 @@ class Flattener:
     def _compile(self) -> re.Pattern[str]:
         self._compiled = (self._verbatim | self._comment, self._short)
         environments, words = scan.word_trie(self._compiled[0]), scan.word_trie(_WORDS)
-        command = rf"\\(begin\s*\{{(?:{environments})\}}|(?:{words})(?![A-Za-z@]))"
+        command = rf"\\(end\s*\{{document\}}|begin\s*\{{(?:{environments})\}}|(?:{words})(?![A-Za-z@]))"
         return re.compile(rf"{command}|([{re.escape(self._short)}])" if self._short else command)
 
 

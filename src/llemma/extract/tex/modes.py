@@ -17,10 +17,10 @@ _MATH_NAMES = (
 )
 _MATH = frozenset(_MATH_NAMES.split())
 _MARKS = re.compile(
-    r"\\(begin|end)\s*\{([A-Za-z]+\*?)\}|(\\(?:text[a-z]*|mbox|hbox|fbox|intertext|shortintertext|emph)\s*\{)"
-    r"|(\\[()\[\]])|\\.|(\$\$?)|([{}])",
-    re.DOTALL,
+    r"[{}]|\$\$?|\\(?:(?:begin|end)\s*\{[A-Za-z]+\*?\}|(?:text[a-z]*|mbox|hbox|fbox|intertext|shortintertext|emph)\s*\{"
+    r"|[()\[\]\\${}])"
 )
+_BRACKETS = {"\\(": True, "\\[": True, "\\)": False, "\\]": False}
 _ENVIRONMENTS = re.compile(rf"\\begin\s*\{{(?:{scan.word_trie(_MATH)})\}}")
 _ELSE_FI = re.compile(scan.ODD + r"(if(?!f(?![A-Za-z@]))[A-Za-z@]*|else|fi)(?![A-Za-z@])")
 
@@ -44,33 +44,33 @@ class Modes:
     def at(self, place: int) -> bool:
         """Whether the mode at ``place`` is mathematics."""
         paragraph = self._text.rfind("\n\n", self._at, place)
+        mode, stack = self._mode, self._stack
         if paragraph >= 0:
-            self._at, self._mode = paragraph, False
-            self._stack.clear()
-        for found in _MARKS.finditer(self._text, self._at, place):
-            self._pass(*found.groups())
-        self._at = place
-        return self._mode
-
-    def _pass(self, side: str, name: str, box: str, bracket: str, dollars: str, brace: str) -> None:
-        if side:
-            if name in _MATH:
-                self._mode = side == "begin"
-                self._stack.clear()
-        elif box or brace == "{":
-            self._stack.append(("}", self._mode))
-            self._mode = self._mode and not box
-        elif brace:
-            if self._stack and self._stack[-1][0] == "}":
-                self._mode = self._stack.pop()[1]
-        elif bracket:
-            self._mode = bracket in {"\\(", "\\["}
-        elif dollars:
-            if self._stack and self._stack[-1][0] == dollars:
-                self._mode = self._stack.pop()[1]
-            else:
-                self._stack.append((dollars, self._mode))
-                self._mode = True
+            self._at, mode = paragraph, False
+            stack.clear()
+        for mark in _MARKS.findall(self._text, self._at, place):
+            if mark == "{":
+                stack.append(("}", mode))
+            elif mark == "}":
+                if stack and stack[-1][0] == "}":
+                    mode = stack.pop()[1]
+            elif mark[0] == "$":
+                if stack and stack[-1][0] == mark:
+                    mode = stack.pop()[1]
+                else:
+                    stack.append((mark, mode))
+                    mode = True
+            elif mark in _BRACKETS:
+                mode = _BRACKETS[mark]
+            elif mark[-1] == "}" and len(mark) > 2:
+                if mark[mark.index("{") + 1 : -1] in _MATH:
+                    mode = mark.startswith("\\begin")
+                    stack.clear()
+            elif mark[-1] == "{" and len(mark) > 2:
+                stack.append(("}", mode))
+                mode = False
+        self._at, self._mode = place, mode
+        return mode
 
 
 def _decided(text: str) -> str:

@@ -63,6 +63,9 @@ class Scanner:
         """The index of the ``}`` that closes the group around ``at``, or -1."""
         if self.vain <= 0:
             return -1
+        close = text.find("}", at, at + reach)
+        if close >= 0 and text[close - 1] != "\\" and text.find("{", at, close) < 0:  # most groups hold no other
+            return close
         depth = 1
         for found in _BRACE.finditer(text, at, min(len(text), at + reach)):
             mark = found[0]
