@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from llemma.config import build
+from llemma.config import build, resolve
 from llemma.corpus.mathscore import load_mathscore
 from llemma.corpus.pipeline import CorpusConfig, build_corpus, plan
 from llemma.corpus.quality_models import ExampleSource, QualityConfig, default_sources, train_models
@@ -203,6 +203,43 @@ def test_a_mistake_in_the_rules_is_found_before_anything_is_written(tmp_path, mo
     with pytest.raises((ConfigError, DataError), match=message):
         build_corpus(build(CorpusConfig, {"run": "run", "sources": {"web": source}}))
     assert [path.name for path in tmp_path.iterdir()] == ["pages"]
+
+
+# --- web pages ------------------------------------------------------------------------------------------------
+
+
+def page(body: str) -> str:
+    return f"<html><head><title>A page</title></head><body><main>{body}</main></body></html>"
+
+
+def test_a_recipe_goes_from_web_pages_to_tokens(tmp_path, model):
+    """The example recipe, on pages with formulas, pages of prose and an empty one; in parts, by two processes."""
+    pytest.importorskip("selectolax")
+    (tmp_path / "pages").mkdir()
+    for n in range(40):
+        body = MARKED.format(n) if n % 2 else PROSE.format(n)
+        text = body.replace("$f_{", r"\(f_{").replace("}$", r"}\)").replace("$\\sup", r"\(\sup")
+        (tmp_path / "pages" / f"p{n:02d}.html").write_text(page(f"<p>{text}</p>"))
+    (tmp_path / "pages" / "empty.html").write_text(page(""))
+    from llemma.sources import html
+
+    whole = html.Options(paths=(tmp_path / "pages",))
+    pieces = html.parts(whole)
+    assert len(pieces) == 3
+    assert [d for piece in pieces for d in html.documents(piece)] == list(html.documents(whole))
+    words = [f"sources.web.options.paths={tmp_path / 'pages'}", f"sources.web.quality.mathscore={model}"]
+    words += [f"run={tmp_path / 'run'}", "workers=2", "tokenizer.vocab_size=400"]
+    recipe = Path(__file__).resolve().parents[1] / "experiments" / "web-math-small.toml"
+    source = build_corpus(resolve(CorpusConfig, files=[recipe], words=words))["sources"]["web"]
+    assert source["documents"] == 20
+    assert source["dropped"] == {"MathScore too low": 20, "page without text": 1}
+    found = read_back(tmp_path / "run", "web")
+    assert len(found) == 20 and all("$f_{" in text for text in found)
+
+
+def test_the_recipe_of_mathscore_from_pages_can_be_read(root):
+    config = resolve(QualityConfig, files=[root / "experiments" / "mathscore-pages.toml"])
+    assert config.sources["pages"].kind == "html" and config.run == Path("runs/mathscore-pages")
 
 
 # --- the verb that trains the models --------------------------------------------------------------------------
