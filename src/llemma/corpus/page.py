@@ -38,7 +38,7 @@ RST_MATH = re.compile(
 )
 RST_CODE = re.compile(r"^[ \t]*(?:>>>|\.\.\. ).*\n?|:[a-z:]{2,12}:`[^`]{1,200}`|``[^`\n]{1,200}``", re.MULTILINE)
 COMMAND = re.compile(r"\\[A-Za-z]+\*?|\\[^A-Za-z\s]")
-ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\b\S+@\S+\.\S+")
+ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\b[\w.+-]{1,64}+@[\w-]{1,64}(?:\.[\w-]{1,64})+")
 SYMBOLS = re.compile("[\u2190-\u22ff\u2a00-\u2aff\U0001d400-\U0001d7ff]")  # arrows, operators, mathematical letters
 
 

@@ -8,7 +8,9 @@ hand.
 from __future__ import annotations
 
 import ast
+import bisect
 import functools
+import itertools
 import re
 import string
 from collections import Counter
@@ -193,20 +195,33 @@ class Lines:
 
     def __call__(self, page: Page, models: Models) -> Answer:
         lines = page.text.split("\n")
-        short = 12 * self.max_words or len(page.text)  # characters: no line of so few words is longer
-        lower = "\n".join(line for line in lines if len(line) <= short).lower()
-        if not any(phrase in lower for phrase in self.phrases):
+        longest = 12 * self.max_words or len(page.text)  # characters: no line of so few words is longer
+        short = [n for n, line in enumerate(lines) if len(line) <= longest]
+        found = _counts([lines[n].lower() for n in short], self.phrases)
+        out = {short[k] for k, count in found.items() if count > self.more_than and self._may_go(lines[short[k]])}
+        if not out:
             return None
-        kept = [line for line in lines if len(line) > short or not self._out(line)]
-        return Edited(text="\n".join(kept), reason=self.reason, lines=len(lines) - len(kept)) if kept != lines else None
+        kept = [line for n, line in enumerate(lines) if n not in out]
+        return Edited(text="\n".join(kept), reason=self.reason, lines=len(out))
 
-    def _out(self, line: str) -> bool:
-        lower = line.lower()
-        if sum(map(lower.count, self.phrases)) <= self.more_than:
-            return False
+    def _may_go(self, line: str) -> bool:
         if self.spare_formulas and ("$" in line or "\\" in line or "`" in line):
             return False
         return not self.max_words or len(line.split()) <= self.max_words
+
+
+def _counts(lines: list[str], phrases: Iterable[str]) -> Counter[int]:
+    """How many of the phrases each line holds, by its number; one search per phrase over all lines."""
+    text = "\n".join(lines)
+    found: Counter[int] = Counter()
+    ends: list[int] = []
+    for phrase in phrases:
+        at = text.find(phrase)
+        while at >= 0:
+            ends = ends or list(itertools.accumulate(len(line) + 1 for line in lines))
+            found[bisect.bisect_right(ends, at)] += 1
+            at = text.find(phrase, at + len(phrase))
+    return found
 
 
 @_test("min_chars")
