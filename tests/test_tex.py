@@ -216,7 +216,17 @@ def test_files_are_put_together_in_order():
         }
     )
     assert (found.text, found.main) == ("12\n354", "paper/top.tex")
-    assert found.problems == ("five: not among the files",)
+    assert found.problems[0] == "five: not among the files"
+
+
+def test_supplements_are_named_or_added():
+    files = {
+        name: f"\\documentclass{{x}}\\begin{{document}}{name}\\end{{document}}".encode()
+        for name in ("main.tex", "supp.tex")
+    }
+    found = clean_paper(files)
+    assert found.text == "main.tex" and found.problems == ("supp.tex: another document, left out (supplements)",)
+    assert clean_paper(files, TexOptions(supplements=True)).text == "main.tex\n\nsupp.tex"
 
 
 def test_a_path_may_be_made_of_a_macro():

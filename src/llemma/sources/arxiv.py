@@ -33,6 +33,7 @@ class Options:
     appendix: bool = setting(True, "keep appendices")
     bibliography: bool = setting(False, "keep lists of references")
     pictures: bool = setting(False, "keep TikZ and other drawings")
+    supplements: bool = setting(False, "add a project's other documents to the paper")
     max_bytes: int = setting(64_000_000, "leave out papers whose packed source is larger")
 
 
@@ -46,7 +47,11 @@ def documents(options: Options, dropped: Counter[str] | None = None) -> Iterator
     if not options.paths:
         raise ConfigError("source arxiv needs options.paths")
     kept = TexOptions(
-        profile=options.profile, appendix=options.appendix, bibliography=options.bibliography, pictures=options.pictures
+        profile=options.profile,
+        appendix=options.appendix,
+        bibliography=options.bibliography,
+        pictures=options.pictures,
+        supplements=options.supplements,
     )
     for path in options.paths:
         if not path.exists():

@@ -11,7 +11,7 @@ import json
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from llemma.config import setting
@@ -53,6 +53,7 @@ class TexOptions:
     pictures: bool = setting(False, "keep TikZ and other drawings (commutative diagrams are always kept)")
     layout: bool = setting(False, "keep commands of page layout")
     people: bool = setting(False, "keep authors, addresses and thanks")
+    supplements: bool = setting(False, "add the other complete documents of the project (else they are named)")
     definitions: bool = setting(True, "keep the definitions of macros that cannot be written out")
 
 
@@ -106,6 +107,18 @@ def clean_paper(files: Mapping[str, bytes], options: TexOptions = TexOptions()) 
     main = find_main(files)
     if main is None:
         return Refusal(reason="no TeX file in it")
+    paper = _document(files, main, options)
+    for path in _other_documents(files, paper):
+        if options.supplements:
+            other = _document(files, path, options)
+            paper = replace(paper, text=f"{paper.text}\n\n{other.text}", files=(*paper.files, *other.files))
+        else:
+            paper = replace(paper, problems=(*paper.problems, f"{path}: another document, left out (supplements)"))
+    return paper
+
+
+def _document(files: Mapping[str, bytes], main: str, options: TexOptions) -> Paper:
+    """The text of one document of a project."""
     flattener = Flattener(files, encoding=declared(files[main]))
     text = flattener.read(main)
     flat = flattener.flat
@@ -179,6 +192,12 @@ def _has(data: bytes, pattern: re.Pattern[bytes]) -> bool:
         if b"%" not in data[max(data.rfind(b"\n", 0, found.start()), found.start() - 1_000) : found.start()]:
             return True
     return False
+
+
+def _other_documents(files: Mapping[str, bytes], paper: Paper) -> list[str]:
+    """Complete documents beside the main one that it does not include: supplements, as a rule."""
+    rest = [path for path in sorted(files) if path.lower().endswith(_TEX) and path not in paper.files]
+    return [path for path in rest if _has(files[path][:100_000], _CLASS) and _has(files[path], _BEGIN)]
 
 
 def _readme(files: Mapping[str, bytes]) -> str | None:

@@ -168,9 +168,10 @@ class Expander:
     def _forget(self) -> None:
         """What was written out so far may be so no more."""
         self._version += 1
-        self._flat.clear()
-        self._flat.update(dict.fromkeys(self._blank, ""))
         self._simple.clear()
+        if len(self._flat) > len(self._blank):
+            self._flat.clear()
+            self._flat.update(dict.fromkeys(self._blank, ""))
 
     def _aliased(self, meaning: Meaning) -> Meaning:
         target = str(meaning.body[0])
@@ -215,7 +216,10 @@ class Expander:
                 piece, end = self._other(text, start, end, word)
             if piece:
                 append(text[at:start])
-                if text[start - 1] in _HARMLESS and text[end : end + 1] in _HARMLESS_BEHIND and piece[0] in _OPENING:
+                before = text[start - 1]
+                if before == " ":
+                    before = text[start - 2]
+                if before in _HARMLESS and text[end : end + 1] in _HARMLESS_BEHIND and piece[0] in _OPENING:
                     append(piece)  # as `_put` would, for most uses
                     self._allowance -= len(piece)
                     at = end
@@ -463,8 +467,9 @@ def _nothing(name: str, groups: int) -> Meaning:
 
 def _behind_blank(text: str, start: int, end: int, bare: int) -> int:
     """Where the text goes on behind something that went: a line of which nothing is left goes as well."""
-    found = _BLANKS.match(text, end)
-    end = found.end() if found else end
+    if text[end : end + 1] in _BLANK_OR_BRACE:
+        found = _BLANKS.match(text, end)
+        end = found.end() if found else end
     alone = start in (0, bare) or text[start - 1] == "\n"
     return end + 1 if alone and text[end : end + 1] == "\n" else end
 
