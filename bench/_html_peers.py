@@ -2,9 +2,9 @@
 
     PYTHON bench/_html_peers.py NAME FOLDER
 
-Answers each line with ``{"seconds", "failed", "characters"}``: processor time of this process for all pages, pages on which
-the extractor raised, characters of text. Imports nothing of llemma but for ``llemma`` itself, so that it runs in the
-Python that a peer needs.
+Answers each line with ``{"seconds", "failed", "characters"}``: processor time of this process for all pages, pages on
+which the extractor raised, characters of text. Imports nothing of llemma but for ``llemma`` itself, so that it runs in
+the Python that a peer needs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def _llemma() -> tuple[str, Callable[[bytes], str]]:
 
 
 def _openwebmath() -> tuple[str, Callable[[bytes], str]]:
-    """The extractor of OpenWebMath with the most frequent setting of its configuration, which it draws for each page."""
+    """The extractor of OpenWebMath with the most frequent setting of its configuration, which it draws for each
+    page."""
     sys.path.insert(0, str(Path(os.environ["LLEMMA_OPENWEBMATH"]) / "text_extraction"))
     from text_extract.extract import extract_text  # type: ignore[import-not-found]
 
@@ -63,7 +64,10 @@ def _openwebmath() -> tuple[str, Callable[[bytes], str]]:
 def _trafilatura() -> tuple[str, Callable[[bytes], str]]:
     import trafilatura
 
-    return f"trafilatura {version('trafilatura')}", lambda data: trafilatura.extract(data, output_format="markdown") or ""
+    return (
+        f"trafilatura {version('trafilatura')}",
+        lambda data: trafilatura.extract(data, output_format="markdown") or "",
+    )
 
 
 def _resiliparse() -> tuple[str, Callable[[bytes], str]]:

@@ -1,9 +1,10 @@
 """Formulas kept out of real pages, by kind, against counts of the raw HTML that our extractor has no part in.
 
-What a page holds is found with regular expressions on the raw bytes and with html5lib or lxml, never with our code: TeX in
-annotations, scripts, alternative texts and delimiters as strings; renderings without source (KaTeX's HTML, MathML) by the
-letters and digits they show. A formula counts as kept when the output has it between dollars, as often as the page has it,
-white space aside. The second table is the ledger's own account, the third what is taken for formulas on pages without any.
+What a page holds is found with regular expressions on the raw bytes and with html5lib or lxml, never with our code:
+TeX in annotations, scripts, alternative texts and delimiters as strings; renderings without source (KaTeX's HTML,
+MathML) by the letters and digits they show. A formula counts as kept when the output has it between dollars, as often
+as the page has it, white space aside. The second table is the ledger's own account, the third what is taken for
+formulas on pages without any.
 
     LLEMMA_DATA=FOLDER python bench/html_recall.py [plain=FOLDER_OF_PAGES_WITHOUT_FORMULAS] [missing=FILE]
 """
@@ -75,7 +76,9 @@ _STRUCTURE = re.compile(
     r"|underline|hat|widehat|tilde|widetilde|bar|vec|dot|ddot|over[a-z]+|under[a-z]+|quad|qquad|[Bb]igg?[lrm]?|boxed|cancel|tag|phantom"
     r"|limits|nolimits|hline|atop|x[a-z]+arrow|middle)(?![a-zA-Z])"
 )
-_FUNCTION = re.compile(r"\\(log|ln|lim|max|min|sup|inf|sin|cos|tan|exp|gcd|det|dim|ker|deg|Pr|arg|arccos|arcsin|arctan|sinh|cosh|tanh|mod|bmod|pmod|hom|lg|cot|sec|csc|coth|limsup|liminf)(?![a-zA-Z])")
+_FUNCTION = re.compile(
+    r"\\(log|ln|lim|max|min|sup|inf|sin|cos|tan|exp|gcd|det|dim|ker|deg|Pr|arg|arccos|arcsin|arctan|sinh|cosh|tanh|mod|bmod|pmod|hom|lg|cot|sec|csc|coth|limsup|liminf)(?![a-zA-Z])"
+)
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 
 
@@ -141,7 +144,12 @@ def measure(name: str, data: bytes) -> Iterator[tuple[str, bool, str]]:
     seen = Counter(shown_of_tex(tex) for tex in found)
     katex = "katex-html" in page
     for kind, content in wanted(page):
-        if kind == "KaTeX HTML-only" and "application/x-tex" in page and katex and page.count("katex-html") <= page.count("x-tex"):
+        if (
+            kind == "KaTeX HTML-only"
+            and "application/x-tex" in page
+            and katex
+            and page.count("katex-html") <= page.count("x-tex")
+        ):
             continue
         pool = seen if kind in RENDERED else have
         kept = pool[content] > 0
@@ -154,7 +162,9 @@ def main() -> None:
     settings = resolve(Settings, words=sys.argv[1:])
     folder = Path(os.environ.get("LLEMMA_DATA", "")) / "html"
     if not os.environ.get("LLEMMA_DATA") or not folder.is_dir():
-        print("bench/html_recall.py needs pages: LLEMMA_DATA=FOLDER (with html/*.html in it) python bench/html_recall.py")
+        print(
+            "bench/html_recall.py needs pages: LLEMMA_DATA=FOLDER (with html/*.html in it) python bench/html_recall.py"
+        )
         return
     totals: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     missing = []
@@ -173,7 +183,10 @@ def main() -> None:
         one = extract_html(data).formulas
         ledger.update({"found": one.found, "kept": one.kept, "boilerplate": one.boilerplate})
         ledger.update({f"lost, {why}": count for why, count in one.why.items()})
-    print(f"{place()}\n\n| kind, counted in the raw HTML | pages | formulas | kept | recall |\n| --- | --- | --- | --- | --- |")
+    print(
+        f"{place()}\n\n| kind, counted in the raw HTML | pages | formulas | kept | recall |\n"
+        "| --- | --- | --- | --- | --- |"
+    )
     for kind, (count, kept, pages) in sorted(totals.items()):
         print(f"| {kind} | {pages} | {count:,} | {kept:,} | {100 * kept / count:.2f} % |")
     print("\nledger: " + ", ".join(f"{name} {count:,}" for name, count in ledger.items()))
@@ -182,7 +195,10 @@ def main() -> None:
     if settings.plain:
         paths = sorted(settings.plain.rglob("*.html"))
         false = {p.name: n for p in paths if (n := extract_html(p.read_bytes()).formulas.found)}
-        print(f"\n{len(paths)} pages without formulas: {sum(false.values())} taken for formulas, on {len(false)} pages {false or ''}")
+        print(
+            f"\n{len(paths)} pages without formulas: {sum(false.values())} taken for formulas, "
+            f"on {len(false)} pages {false or ''}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Web pages to text: megabytes of HTML a second of processor time on one core, against other extractors.
 
-Contenders run in processes of their own and take turns over the same pages; a ratio is the median of the ratios of turns
-side by side. Processor time is measured. Peers that are not set up are left out, and the script says how to set them up:
+Contenders run in processes of their own and take turns over the same pages; a ratio is the median of the ratios of
+turns side by side. Processor time is measured. Peers that are not set up are left out, and the script says how to set
+them up:
 
     OpenWebMath's extractor needs resiliparse 0.14.9:
         git clone https://github.com/keirp/OpenWebMath ../openwebmath
@@ -51,7 +52,12 @@ class Contender:
         environment = os.environ | {"PYTHONPATH": str(HERE.parent / "src")}
         command = [python, str(HERE / "_html_peers.py"), name, str(pages)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
         )
         self.turns: list[dict[str, Any]] = []
         self.label = str(self._read().get("label", ""))
@@ -79,7 +85,9 @@ def row(contender: Contender, first: Contender, size: float) -> str:
     ratios = [theirs["seconds"] / ours["seconds"] for ours, theirs in zip(first.turns, contender.turns, strict=True)]
     spread = f"{statistics.median(rates):.1f} ({min(rates):.1f} to {max(rates):.1f})"
     last = contender.turns[-1]
-    ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if contender is not first else ""
+    ratio = (
+        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if contender is not first else ""
+    )
     return f"| {contender.label} | {spread} | {last['failed']} | {last['characters'] / 1e6:.2f} | {ratio} |"
 
 
@@ -104,7 +112,10 @@ def main() -> None:
     for contender in contenders:
         contender.close()
     print(f"{place()}; {len(sizes)} pages, {sum(sizes) / 1e6:.1f} MB\n")
-    print("| extractor | MB/s | pages failed | characters, millions | llemma is faster by |\n| --- | --- | --- | --- | --- |")
+    print(
+        "| extractor | MB/s | pages failed | characters, millions | llemma is faster by |\n"
+        "| --- | --- | --- | --- | --- |"
+    )
     for contender in contenders:
         print(row(contender, contenders[0], sum(sizes) / 1e6))
 

@@ -4,6 +4,8 @@
 output's text. White space does not count. ``tests/test_html_traps.py`` runs them.
 """
 
+# ruff: noqa: E501 — pages of one line read best in one line
+
 from __future__ import annotations
 
 from dataclasses import dataclass

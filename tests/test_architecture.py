@@ -32,18 +32,22 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 HEAVY = {
+    "fastwarc",
     "jinja2",
     "latex2mathml",
     "matplotlib",
     "pyarrow",
     "ray",
+    "resiliparse",
     "safetensors",
+    "selectolax",
     "tokenizers",
     "torch",
     "transformers",
     "vllm",
+    "zstandard",
 }
-HEAVY_AT_TOP = ("models/", "train/", "backends/", "tokens/", "report/page/")
+HEAVY_AT_TOP = ("models/", "train/", "backends/", "tokens/", "report/page/", "extract/markup.py")
 NEVER_HEAVY = {"errors", "records", "config", "plugins", "run", "cli", "__init__", "__main__"}
 
 FILES = sorted(SRC.rglob("*.py"))

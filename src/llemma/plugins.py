@@ -35,12 +35,9 @@ EXTRA_OF = {
     "latex2mathml": "page",
     "matplotlib": "page",
     "vllm": "vllm",
-    "py3langid": "corpus",
     "selectolax": "corpus",
     "fastwarc": "corpus",
-    "resiliparse": "corpus",
     "zstandard": "corpus",
-    "pyarrow": "corpus",
 }
 
 

@@ -7,30 +7,47 @@ from __future__ import annotations
 
 import re
 
+from llemma.extract.words import word_set, words
+
 _DEEPEST = 60
 
 # AsciiMath's words and signs → LaTeX, where they differ; a Greek letter or function name is itself.
 _SYMBOLS = {
-    "*": "\\cdot ", "**": "\\ast ", "***": "\\star ", "//": "/", "\\\\": "\\backslash ", "xx": "\\times ", "-:": "\\div ",
+    "*": "\\cdot ", "**": "\\ast ", "***": "\\star ", "//": "/", "\\\\": "\\backslash ", "xx": "\\times ",
+    "-:": "\\div ",
     "|><": "\\ltimes ", "><|": "\\rtimes ", "|><|": "\\bowtie ", "@": "\\circ ", "o+": "\\oplus ", "ox": "\\otimes ",
     "o.": "\\odot ", "^^": "\\wedge ", "^^^": "\\bigwedge ", "vv": "\\vee ", "vvv": "\\bigvee ", "nn": "\\cap ",
     "nnn": "\\bigcap ", "uu": "\\cup ", "uuu": "\\bigcup ", "!=": "\\neq ", "<=": "\\leq ", ">=": "\\geq ", "lt": "<",
-    "gt": ">", "-<": "\\prec ", ">-": "\\succ ", "-<=": "\\preceq ", ">-=": "\\succeq ", "in": "\\in ", "!in": "\\notin ",
-    "sub": "\\subset ", "sup": "\\supset ", "sube": "\\subseteq ", "supe": "\\supseteq ", "-=": "\\equiv ", "~=": "\\cong ",
-    "~~": "\\approx ", "prop": "\\propto ", "not": "\\neg ", "=>": "\\Rightarrow ", "<=>": "\\Leftrightarrow ", "AA": "\\forall ",
+    "gt": ">", "-<": "\\prec ", ">-": "\\succ ", "-<=": "\\preceq ", ">-=": "\\succeq ", "in": "\\in ",
+    "!in": "\\notin ",
+    "sub": "\\subset ", "sup": "\\supset ", "sube": "\\subseteq ", "supe": "\\supseteq ", "-=": "\\equiv ",
+    "~=": "\\cong ",
+    "~~": "\\approx ", "prop": "\\propto ", "not": "\\neg ", "=>": "\\Rightarrow ", "<=>": "\\Leftrightarrow ",
+    "AA": "\\forall ",
     "EE": "\\exists ", "_|_": "\\bot ", "TT": "\\top ", "|--": "\\vdash ", "|==": "\\models ", "int": "\\int ",
     "oint": "\\oint ", "del": "\\partial ", "grad": "\\nabla ", "+-": "\\pm ", "O/": "\\emptyset ", "oo": "\\infty ",
-    ":.": "\\therefore ", ":'": "\\because ", "...": "\\ldots ", "/_": "\\angle ", "/_\\": "\\triangle ", "|...|": "|\\ldots|",
+    ":.": "\\therefore ", ":'": "\\because ", "...": "\\ldots ", "/_": "\\angle ", "/_\\": "\\triangle ",
+    "|...|": "|\\ldots|",
     "CC": "\\mathbb{C}", "NN": "\\mathbb{N}", "QQ": "\\mathbb{Q}", "RR": "\\mathbb{R}", "ZZ": "\\mathbb{Z}", "'": "'",
     "uarr": "\\uparrow ", "darr": "\\downarrow ", "rarr": "\\rightarrow ", "->": "\\to ", ">->": "\\rightarrowtail ",
     "->>": "\\twoheadrightarrow ", "|->": "\\mapsto ", "larr": "\\leftarrow ", "harr": "\\leftrightarrow ",
-    "rArr": "\\Rightarrow ", "lArr": "\\Leftarrow ", "hArr": "\\Leftrightarrow ", "and": "\\text{ and }", "or": "\\text{ or }",
+    "rArr": "\\Rightarrow ", "lArr": "\\Leftarrow ", "hArr": "\\Leftrightarrow ", "and": "\\text{ and }",
+    "or": "\\text{ or }",
     "if": "\\text{if }", "quad": "\\quad ", "qquad": "\\qquad ", "aleph": "\\aleph ", "diamond": "\\diamond ",
     "square": "\\square ", "dx": "dx", "dy": "dy", "dz": "dz", "dt": "dt", "lcm": "\\operatorname{lcm}", ":=": ":=",
     "frown": "\\frown ", "setminus": "\\setminus ", "cdots": "\\cdots ", "vdots": "\\vdots ", "ddots": "\\ddots ",
     "mod": "\\bmod ", "abs": "", "%": "\\%", "#": "\\#", "$": "\\$", "&": "\\&", "epsi": "\\epsilon ",
 }  # fmt: skip
-_SAME = ["alpha", "beta", "gamma", "Gamma", "delta", "Delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "Theta", "vartheta", "iota", "kappa", "lambda", "Lambda", "mu", "nu", "xi", "Xi", "pi", "Pi", "rho", "sigma", "Sigma", "tau", "upsilon", "phi", "Phi", "varphi", "chi", "psi", "Psi", "omega", "Omega", "sum", "prod", "lim", "Lim", "sin", "cos", "tan", "sec", "csc", "cot", "sinh", "cosh", "tanh", "log", "ln", "det", "dim", "gcd", "min", "max", "exp", "arcsin", "arccos", "arctan", "times", "div", "cdot", "le", "leq", "ge", "geq", "ne", "subset", "subseteq", "supset", "supseteq", "equiv", "approx", "cong", "propto", "infty", "partial", "nabla", "forall", "exists", "cap", "cup", "wedge", "vee", "oplus", "otimes", "odot", "to", "mapsto", "rightarrow", "leftarrow", "Rightarrow", "Leftarrow", "Leftrightarrow", "leftrightarrow", "circ", "pm", "emptyset", "notin", "ldots", "star", "ast", "prime", "therefore", "because", "neg", "top", "bot", "vdash", "models", "angle", "triangle"]
+_SAME = words("""alpha beta gamma Gamma delta Delta epsilon varepsilon zeta eta theta Theta vartheta iota kappa
+lambda Lambda mu nu
+xi Xi pi Pi rho sigma Sigma tau upsilon phi Phi varphi chi psi Psi omega Omega sum prod lim Lim sin cos tan sec csc cot
+sinh cosh tanh log ln det dim gcd min max exp arcsin arccos arctan times div cdot le leq ge geq ne subset subseteq
+supset
+supseteq equiv approx cong propto infty partial nabla forall exists cap cup wedge vee oplus otimes odot to mapsto
+rightarrow
+leftarrow Rightarrow Leftarrow Leftrightarrow leftrightarrow circ pm emptyset notin ldots star ast prime therefore
+because
+neg top bot vdash models angle triangle""")
 _UNARY = {
     "sqrt": "\\sqrt{%s}", "text": "\\text{%s}", "hat": "\\hat{%s}", "bar": "\\overline{%s}", "ul": "\\underline{%s}",
     "vec": "\\vec{%s}", "tilde": "\\tilde{%s}", "dot": "\\dot{%s}", "ddot": "\\ddot{%s}", "abs": "\\left|%s\\right|",
@@ -45,19 +62,37 @@ _BINARY = {
     "frac": "\\frac{%s}{%s}", "root": "\\sqrt[%s]{%s}", "stackrel": "\\overset{%s}{%s}", "overset": "\\overset{%s}{%s}",
     "underset": "\\underset{%s}{%s}", "color": "%.0s%s",
 }  # fmt: skip
-_OPEN = {"(": "(", "[": "[", "{": "\\{", "(:": "\\langle ", "<<": "\\langle ", "{:": ".", "|:": "|", "langle": "\\langle "}
-_CLOSE = {")": ")", "]": "]", "}": "\\}", ":)": "\\rangle ", ">>": "\\rangle ", ":}": ".", ":|": "|", "rangle": "\\rangle "}
+_OPEN = {
+    "(": "(",
+    "[": "[",
+    "{": "\\{",
+    "(:": "\\langle ",
+    "<<": "\\langle ",
+    "{:": ".",
+    "|:": "|",
+    "langle": "\\langle ",
+}
+_CLOSE = {
+    ")": ")",
+    "]": "]",
+    "}": "\\}",
+    ":)": "\\rangle ",
+    ">>": "\\rangle ",
+    ":}": ".",
+    ":|": "|",
+    "rangle": "\\rangle ",
+}
 
 _WORDS = sorted(
-    {*_SYMBOLS, *_SAME, *_UNARY, *_BINARY, *_OPEN, *_CLOSE, "^", "_", "/", "|", ","}, key=lambda word: (-len(word), word)
+    {*_SYMBOLS, *_SAME, *_UNARY, *_BINARY, *_OPEN, *_CLOSE, "^", "_", "/", "|", ","},
+    key=lambda word: (-len(word), word),
 )
 _TOKEN = re.compile(
-    r'\s+|"(?P<quoted>[^"]*)"|(?P<text>(?:text|mbox)\s*\((?P<inside>[^()]*)\))|(?P<number>\d+(?:\.\d+)?)|\\ |\\?(?P<word>'
-    + "|".join(map(re.escape, _WORDS))
-    + r")|(?P<other>.)",
+    r'\s+|"(?P<quoted>[^"]*)"|(?P<text>(?:text|mbox)\s*\((?P<inside>[^()]*)\))'
+    r"|(?P<number>\d+(?:\.\d+)?)|\\ |\\?(?P<word>" + "|".join(map(re.escape, _WORDS)) + r")|(?P<other>.)",
     re.DOTALL,
 )
-_FUNCTIONS = frozenset(["sin", "cos", "tan", "sec", "csc", "cot", "sinh", "cosh", "tanh", "log", "ln", "exp", "arcsin", "arccos", "arctan"])
+_FUNCTIONS = word_set("sin cos tan sec csc cot sinh cosh tanh log ln exp arcsin arccos arctan")
 
 
 def asciimath_latex(source: str) -> str:

@@ -1,17 +1,19 @@
 """Which blocks of a page are its main text: judged container by container, when each is closed.
 
-Looks at what a container is called, how much of its text is links, how many formulas it holds and how large it is in the
-page; knows nothing of tags or formulas themselves.
+Looks at what a container is called, how much of its text is links, how many formulas it holds and how large it is in
+the page; knows nothing of tags or formulas themselves.
 """
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from llemma.extract.words import word_set
+
 _LINKS: Final = 0.75  # of the text of a list or box of links is links
 _LARGEST_POOR: Final = 0.35  # of a page's text in something called a menu: then its name misleads
 _SMALLEST_MAIN: Final = 0.3  # of a page's text in something called the main text
-_LINKY: Final = frozenset(["ul", "ol", "div", "nav", "table", "section", "center", "dl", "aside", "header", "footer", "menu", "form", "article"])
+_LINKY: Final = word_set("ul ol div nav table section center dl aside header footer menu form article")
 
 
 class Frame:

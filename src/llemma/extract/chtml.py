@@ -11,13 +11,14 @@ from collections.abc import Iterator
 
 from llemma.extract.markup import Node
 from llemma.extract.mathml import mathml_latex
+from llemma.extract.words import word_set
 
 _DEEPEST = 200
 _CODE = re.compile(r"(?:^|\s)mjx-c([0-9A-F]{2,5})(?:\s|$)")
-_LEAVES = frozenset(["mi", "mo", "mn", "mtext", "ms"])
-_SCHEMATA = frozenset(
-    ["mi", "mo", "mn", "mtext", "ms", "mrow", "mfrac", "msqrt", "mroot", "msub", "msup", "msubsup", "munder", "mover", "munderover", "mtable", "mtr", "mtd", "mlabeledtr", "mstyle", "mpadded", "mphantom", "menclose", "mspace", "merror", "mmultiscripts", "math", "TeXAtom", "semantics", "maction"]
-)
+_LEAVES = word_set("mi mo mn mtext ms")
+_SCHEMATA = word_set("""mi mo mn mtext ms mrow mfrac msqrt mroot msub msup msubsup munder mover munderover mtable
+mtr mtd mlabeledtr mstyle
+    mpadded mphantom menclose mspace merror mmultiscripts math TeXAtom semantics maction""")
 
 
 class ChtmlError(ValueError):

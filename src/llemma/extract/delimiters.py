@@ -1,7 +1,7 @@
 """Formulas between delimiters in running text: ``$…$``, ``\\(…\\)``, environments, AsciiMath, as the page says.
 
-A page says it in the settings of MathJax or KaTeX. Where it says nothing, a formula must look like one: "$5 and then $10"
-is never taken for mathematics, whatever the settings.
+A page says it in the settings of MathJax or KaTeX. Where it says nothing, a formula must look like one: "$5 and then
+$10" is never taken for mathematics, whatever the settings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ENVIRONMENTS = (
     "vmatrix|split|gathered|CD|subequations|dmath|IEEEeqnarray|alignedat|smallmatrix|Bmatrix|Vmatrix|xalignat|rcases|dcases"
 )
 _LONGEST = 20_000  # characters of one formula
-_BUDGET = 20_000_000  # characters looked through for closing delimiters in one page
+_BUDGET = 3_000_000  # characters looked through for closing delimiters in one page
 
 
 class Pair(NamedTuple):
@@ -29,7 +29,8 @@ class Pair(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What opens a formula on this page. ``sure``: the page loads a renderer; ``told``: it says what single dollars mean."""
+    """What opens a formula on this page. ``sure``: the page loads a renderer; ``told``: it says what single dollars
+    mean."""
 
     pairs: tuple[Pair, ...]
     sure: bool
@@ -52,7 +53,9 @@ _KATEX_PAIR = re.compile(
     r"\{[^{}]*?left['\"]?\s*:\s*(?P<q>['\"`])(?P<left>.*?)(?P=q)[^{}]*?right['\"]?\s*:\s*(?P<r>['\"`])(?P<right>.*?)(?P=r)"
     r"(?P<rest>[^}]*)\}"
 )
-_ASCII = re.compile(r"asciimath2jax|input/asciimath|AsciiMath|ASCIIMathML|[_-]AM[_-]|AM_CHTML|asciimath\.js|/am\.js|AM_HTMLorMML")
+_ASCII = re.compile(
+    r"asciimath2jax|input/asciimath|AsciiMath|ASCIIMathML|[_-]AM[_-]|AM_CHTML|asciimath\.js|/am\.js|AM_HTMLorMML"
+)
 
 
 def rules_of(page: str) -> Rules:
@@ -64,17 +67,19 @@ def rules_of(page: str) -> Rules:
     for found in _ARRAY.finditer(scripts):
         given.setdefault(found[1], []).extend(_pairs(scripts, found.end(), found[1] == "displayMath"))
     katex: list[Pair] = []
-    if found := _KATEX.search(scripts):
+    if (options := _KATEX.search(scripts)) is not None:
         katex = [
             Pair(_plain(m["left"]), _plain(m["right"]), bool(re.search(r"display['\"]?\s*:\s*(?:true|!0)", m[0])))
-            for m in _KATEX_PAIR.finditer(scripts, found.end(), found.end() + 2000)
+            for m in _KATEX_PAIR.finditer(scripts, options.end(), options.end() + 2000)
             if m["left"] and m["right"]
         ]
     told = "inlineMath" in given or bool(katex)
     pairs = [*given.get("inlineMath", ()), *given.get("displayMath", ()), *katex, *_STANDARD]
     if not told:
         pairs.append(_DOLLAR)
-    unique = {pair.left: pair for pair in reversed(pairs) if pair.left and pair.right and not pair.left.startswith("\\begin")}
+    unique = {
+        pair.left: pair for pair in reversed(pairs) if pair.left and pair.right and not pair.left.startswith("\\begin")
+    }
     ordered = sorted(unique.values(), key=lambda pair: -len(pair.left))
     return Rules(tuple(ordered), True, told, bool(_ASCII.search(scripts)))
 
@@ -113,7 +118,7 @@ class Finder:
     def replace(self, text: str, *, certain: bool = False) -> str:
         """The text with its formulas replaced; ``certain``: it stands where only formulas stand."""
         out: list[str] = []
-        absent: set[str] = set()
+        ahead: dict[str, int] = {}
         done = place = 0
         while found := self._open.search(text, place):
             opening = found[0]
@@ -124,9 +129,7 @@ class Finder:
             if opening == "`":
                 pair = Pair("`", "`", False)
             closing = pair.right if pair else f"\\end{{{found[1]}}}"
-            if closing in absent:
-                continue
-            end = self._find_end(text, place, closing, absent)
+            end = self._find_end(text, place, closing, ahead)
             if end < 0:
                 continue
             inside = text[place:end]
@@ -145,36 +148,37 @@ class Finder:
         out.append(text[done:])
         return "".join(out)
 
-    def _find_end(self, text: str, start: int, closing: str, absent: set[str]) -> int:
-        """Where the closing delimiter stands, outside braces if it does anywhere; -1 when there is none near."""
-        if (closing[0] == "\\" and closing.startswith("\\end")) or closing == "`":
-            end = text.find(closing, start)
-        else:
-            return self._balanced_end(text, start, closing, absent)
-        if end < 0:
-            absent.add(closing)
-        return end if end - start <= _LONGEST else -1
+    def _find_end(self, text: str, start: int, closing: str, ahead: dict[str, int]) -> int:
+        """Where the closing delimiter stands, outside braces if it does anywhere; -1 when there is none near.
 
-    def _balanced_end(self, text: str, start: int, closing: str, absent: set[str]) -> int:
+        ``ahead`` remembers the next place of each delimiter, so that the text is searched once for each.
+        """
+        nearest = ahead.get(closing, -2)
+        if nearest != -1 and nearest < start:
+            nearest = ahead[closing] = text.find(closing, start)
+        if nearest < 0 or nearest - start > _LONGEST:
+            return -1
+        if closing == "`" or closing.startswith("\\end") or self._budget < 0:
+            return nearest
+        return self._balanced_end(text, start, closing)
+
+    def _balanced_end(self, text: str, start: int, closing: str) -> int:
         depth, first, stop = 0, -1, start + _LONGEST
-        pattern = self._close[closing] if closing in self._close else _closing(closing)
-        for found in pattern.finditer(text, start):
-            token = found[0]
-            if found.start() > stop:
+        place = start
+        for found in self._close[closing].finditer(text, start):
+            token, place = found[0], found.start()
+            if place > stop:
                 break
             if token == closing:
-                if depth <= 0 or self._budget < 0:
-                    self._budget -= found.end() - start
-                    return found.start()
-                first = found.start() if first < 0 else first
+                if depth <= 0:
+                    first = place
+                    break
+                first = place if first < 0 else first
             elif token == "{":
                 depth += 1
             elif token == "}":
                 depth -= 1
-        else:
-            if first < 0:
-                absent.add(closing)
-        self._budget -= min(len(text), stop) - start
+        self._budget -= place - start
         return first
 
     def _plausible(self, left: str, inside: str, after: str, certain: bool) -> bool:
@@ -198,7 +202,9 @@ _COMMAND = re.compile(r"\\[a-zA-Z]+\s*(?:\{[^{}]*\})?")
 _MARKS = re.compile(r"[\\^_{}=<>+*/|]")
 _TEX = re.compile(r"\\[a-zA-Z]{2,}|\\[{},;!]|[\^_]\s*[\w{\\]|[=<>+]")
 _SHORT = re.compile(r"\s*[-+]?\(?(?:\d*[a-zA-Z]{1,2}\d?|\d{1,6})(?:\s*[-,+()=]\s*[a-zA-Z0-9]{1,3})*\)?\s*[.,]?")
-_PRICE = re.compile(r"\s*\d[\d.,]*(?:\s*(?:k|m|bn|million|billion|thousand|per|each|USD|and|or|to|a)\b|\s|[-–—/]|$)", re.IGNORECASE)
+_PRICE = re.compile(
+    r"\s*\d[\d.,]*(?:\s*(?:k|m|bn|million|billion|thousand|per|each|USD|and|or|to|a)\b|\s|[-–—/]|$)", re.IGNORECASE
+)
 
 
 def _dollar_math(inside: str, after: str, rules: Rules) -> bool:
@@ -207,7 +213,7 @@ def _dollar_math(inside: str, after: str, rules: Rules) -> bool:
         return False
     rest = _COMMAND.sub(" ", inside)
     words = len(_WORD.findall(rest))
-    if _PRICE.match(inside) and (words or after.isdigit() or inside[-1].isspace() or inside[-1] in "-–—/") :
+    if _PRICE.match(inside) and (words or after.isdigit() or inside[-1].isspace() or inside[-1] in "-–—/"):
         return bool("\\" in inside and not words)
     if rules.told:
         return not (words and not _MARKS.search(inside) and (words > 1 or inside[0].isspace() or inside[-1].isspace()))

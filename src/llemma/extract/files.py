@@ -1,8 +1,8 @@
 """Files, folders and standard input to rows of text: what ``llemma extract`` does.
 
-Which extractor reads a file is a table (``KINDS``) by the ending of its name; a new format is a line there and a function
-``(data: bytes, *, name: str) -> Extracted``. A file that cannot be read becomes a row with ``error``: a run over a folder
-outlives it.
+Which extractor reads a file is a table (``KINDS``) by the ending of its name; a new format is a line there and a
+function ``(data: bytes, *, name: str) -> Extracted``. A file that cannot be read becomes a row with ``error``: a run
+over a folder outlives it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ _PAUSE = 0.5  # seconds between two words about progress
 class Kind:
     """A format: the endings of its files' names, and the function that reads it (module of ``extract``: name).
 
-    ``archive`` formats hold many documents: their function is ``(path: Path, *, max_bytes: int) -> Iterator[Extracted]``.
-    ``starts`` are bytes that files of this kind begin with, for standard input and names without a known ending.
+    ``archive`` formats hold many documents: their function is ``(path: Path, *, max_bytes: int) ->
+    Iterator[Extracted]``. ``starts`` are bytes that files of this kind begin with, for standard input and names
+    without a known ending.
     """
 
     endings: tuple[str, ...]
@@ -47,15 +48,6 @@ KINDS = {
     ),
     "warc": Kind(
         endings=(".warc", ".warc.gz", ".warc.zst"), function="warc:extract_warc", archive=True, starts=(b"warc/",)
-    ),
-    "tex": Kind(
-        endings=(".tex", ".ltx", ".tex.gz"),
-        function="tex:extract_tex",
-        starts=(b"\\documentclass", b"\\documentstyle", b"\\begin{document}", b"\\section", b"\\input"),
-    ),
-    "arxiv": Kind(endings=(".tar", ".tar.gz", ".tgz", ".gz"), function="arxiv:extract_arxiv", archive=True),
-    "notebook": Kind(
-        endings=(".ipynb",), function="notebook:extract_notebook", starts=(b'{"cells"', b'{\n "cells"', b'{\n "metadata"')
     ),
 }
 
@@ -83,9 +75,10 @@ class ExtractConfig:
 def extract_rows(config: ExtractConfig, *, progress: Progress = silent) -> Iterator[dict[str, Any]]:
     """One row a document, in the order of the paths (folders: sorted).
 
-    A row is ``{"id", "text", "source", "meta": {"title", "formulas", ...}}`` and has ``"error"`` where there is no text.
-    The last event says how many documents, errors and formulas there were. Raises DataError, before anything is read,
-    for a path that does not exist or a folder without a file of a known kind, MissingDependency for an absent package.
+    A row is ``{"id", "text", "source", "meta": {"title", "formulas", ...}}`` and has ``"error"`` where there is no
+    text. The last event says how many documents, errors and formulas there were. Raises DataError, before anything is
+    read, for a path that does not exist or a folder without a file of a known kind, MissingDependency for an absent
+    package.
     """
     files = [file for path in config.paths for file in _files(path, config.kind)]
     start = said = time.perf_counter()

@@ -1,7 +1,8 @@
 """Elements that are formulas: which kind, what TeX they carry, whether they stand on a line of their own.
 
 An element comes with its rendering (KaTeX's spans, MathJax's boxes, an image), its source (a script, an annotation, an
-attribute), or both; the source is taken and the rendering left, and only where there is no source is the rendering read.
+attribute), or both; the source is taken and the rendering left, and only where there is no source is the rendering
+read.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from llemma.extract.markup import Node, attributes, close_of, content, name_of, 
 from llemma.extract.symbols import latex
 from llemma.extract.tags import BLOCKS, MATH, Tag, learn
 from llemma.extract.tex_text import is_display
+from llemma.extract.words import word_set
 
 _LARGEST = 60_000  # tags of one formula
 _NEAR = 400  # tags of an element that may be a formula and says so only by its class
@@ -48,7 +50,9 @@ _DATA = (
     "data-expr", "data-latex", "data-tex", "data-tex-source", "data-original-tex", "data-katex", "data-equation",
     "data-formula", "data-math", "data-value",
 )  # fmt: skip
-_DISPLAY_CLASS = re.compile(r"(?:^|\s|-)(?:display|displaymath|displayed|block|Display|formulaDsp|equation|katex-display)(?:$|\s)")
+_DISPLAY_CLASS = re.compile(
+    r"(?:^|\s|-)(?:display|displaymath|displayed|block|Display|formulaDsp|equation|katex-display)(?:$|\s)"
+)
 _ENVIRONMENT = re.compile(rf"\s*\\begin\{{(?:{ENVIRONMENTS})\*?\}}")
 _DELIMITER = re.compile(r"\\\(|\\\[|\$")
 _TEX_LIKE = re.compile(r"\\[a-zA-Z]+|[\^_]|\\[\\,;{}]")
@@ -98,6 +102,8 @@ def math_formula(node: Node, display: bool = False) -> Formula:
         return Formula("mathml", mathml.mathml_latex(node), display)
     except mathml.MathmlError as error:
         return Formula("mathml", display=display, lost=str(error))
+    except RecursionError:
+        return Formula("mathml", display=display, lost="nested too deep")
 
 
 def _latex_attribute(node: Node) -> str:
@@ -119,12 +125,13 @@ def element_formula(parts: list[str], i: int, tag: Tag) -> Reading | None:
         return _math(parts, i)
     if name == "mjx-container" or "mjx-container" in parts[i][:40]:
         return _mathjax3(parts, i)
+    read = None
     if "katex" in classes:
-        if (read := _katex(parts, i, classes)) is not None:
-            return read
-    if "MathJax" in classes or "mjx-chtml" in classes or "MJXc" in classes:
-        if (read := _mathjax2(parts, i, classes)) is not None:
-            return read
+        read = _katex(parts, i, classes)
+    if read is None and ("MathJax" in classes or "mjx-chtml" in classes or "MJXc" in classes):
+        read = _mathjax2(parts, i, classes)
+    if read is not None:
+        return read
     if "mwe-math-element" in classes:
         return _wikipedia(parts, i, classes)
     return _container(parts, i, tag)
@@ -152,7 +159,7 @@ def _mathjax3(parts: list[str], i: int) -> Reading:
         return Reading((Formula("attribute", source, display),), end)
     try:
         return Reading((Formula("mathjax", chtml_latex(root), display),), end)
-    except (ChtmlError, mathml.MathmlError) as error:
+    except (ChtmlError, mathml.MathmlError, RecursionError) as error:
         return Reading((Formula("mathjax", display=display, lost=str(error)),), end)
 
 
@@ -203,6 +210,8 @@ def _rebuilt(parts: list[str], start: int, end: int) -> tuple[str, str]:
         return katex_latex(tree(parts, start, end)), ""
     except KatexError as error:
         return "", str(error)
+    except RecursionError:
+        return "", "nested too deep"
 
 
 def _only_wrappers(parts: list[str], start: int, end: int) -> bool:
@@ -306,14 +315,16 @@ def _is_display(tag: Tag, given: dict[str, str]) -> bool:
     return bool(_DISPLAY_CLASS.search(names)) or block or "block" in given
 
 
-_TEX_NAMES = frozenset(
-    ["d-math", "tex", "latex", "tex-math", "la-tex", "jats:tex-math", "math-field", "mathtex", "katex-inline", "katex-block", "math-inline", "math-block", "math-display", "x-equation"]
+_TEX_NAMES = word_set(
+    "d-math tex latex tex-math la-tex jats:tex-math math-field mathtex katex-inline katex-block math-inline math-block"
+    " math-display x-equation"
 )
 
 
-_TEX_CLASSES = frozenset(
-    ["tex", "latex", "math-tex", "math", "ql-formula", "texerror", "wp-katex-eq", "katex-eq", "katex-inline", "katex-block", "katex-display", "math-inline", "math-display", "inline-math", "display-math", "latex-block", "latex-inline", "notion-equation", "notion-equation-inline"]
-)
+_TEX_CLASSES = word_set("""tex latex math-tex math ql-formula texerror wp-katex-eq katex-eq katex-inline
+katex-block katex-display
+math-inline
+    math-display inline-math display-math latex-block latex-inline notion-equation notion-equation-inline""")
 
 
 def _bare_text(parts: list[str], i: int, end: int, tag: Tag, text: str, display: bool) -> Reading | None:
@@ -335,7 +346,13 @@ def _bare_text(parts: list[str], i: int, end: int, tag: Tag, text: str, display:
         if "texerror" in names:
             source = source.strip("{}")
         return Reading((Formula("element", source, display),), end)
-    if names and _TEX_LIKE.search(text) and "\\" in text and len(text) < 2000 and not re.search(r"[a-z]{3,} [a-z]{3,} [a-z]{3,}", text):
+    if (
+        names
+        and _TEX_LIKE.search(text)
+        and "\\" in text
+        and len(text) < 2000
+        and not re.search(r"[a-z]{3,} [a-z]{3,} [a-z]{3,}", text)
+    ):
         return Reading((Formula("element", text.strip(), display),), end)
     return None
 

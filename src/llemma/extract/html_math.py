@@ -24,6 +24,7 @@ from llemma.extract.markup import attributes, close_of, tokens, unescape
 from llemma.extract.page import prepare
 from llemma.extract.tags import Tag, learn
 from llemma.extract.tex_text import clean_tex, is_display
+from llemma.extract.words import word_set
 
 _MOST_TAGS = 600_000  # of one page; what follows is left out and the result says so
 _MOST_LEARNED = 40_000  # different tags of one page that are looked at one by one
@@ -48,8 +49,8 @@ class _Stored(NamedTuple):
 def extract_html(data: bytes, *, name: str = "", charset: str | None = None, main: bool = True) -> Extracted:
     """The main text of a page as Markdown with ``$…$`` and ``$$…$$``, its title and its ledger of formulas.
 
-    ``charset`` is what the server said about the bytes; ``main=False`` keeps menus and comments too. Any bytes are taken:
-    what is no HTML comes out as text.
+    ``charset`` is what the server said about the bytes; ``main=False`` keeps menus and comments too. Any bytes are
+    taken: what is no HTML comes out as text.
     """
     page = prepare(data, charset)
     walk = _Walk(page)
@@ -505,9 +506,10 @@ def _bare(tag: str) -> str:
 
 _IN_LINES = frozenset((tags.SKIP, tags.BREAK, tags.END))
 _HEADINGS = tuple(f"h{level}" for level in range(1, 7))
-_JUDGED = frozenset(["ul", "ol", "div", "nav", "table", "section", "center", "dl", "aside", "header", "footer", "menu", "form"])
+_JUDGED = word_set("ul ol div nav table section center dl aside header footer menu form")
 _OPENING = {
-    **dict.fromkeys(_HEADINGS, _Walk._open_heading), "ul": _Walk._open_list, "ol": _Walk._open_list, "li": _Walk._open_item,
+    **dict.fromkeys(_HEADINGS, _Walk._open_heading), "ul": _Walk._open_list, "ol": _Walk._open_list,
+    "li": _Walk._open_item,
     "dd": _Walk._open_definition, "tr": _Walk._open_row, "td": _Walk._open_cell, "th": _Walk._open_cell,
 }  # fmt: skip
 _CLOSING = {

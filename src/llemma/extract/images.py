@@ -12,14 +12,17 @@ from llemma.extract.tex_text import is_display, without_settings
 _RENDERERS = (
     ("codecogs.com", ""), ("mimetex.cgi", ""), ("mathtex.cgi", ""), ("math.now.sh", "from"), ("render/math", "math"),
     ("latex.php", "latex"), ("zhihu.com/equation", "tex"), ("tex.z-dn.net", "f"), ("chart.googleapis.com/chart", "chl"),
-    ("chart.apis.google.com/chart", "chl"), ("google.com/chart", "chl"), ("/tex.cgi", ""), ("texify", ""), ("sciweavers.org/tex2img.php", "eq"),
+    ("chart.apis.google.com/chart", "chl"), ("google.com/chart", "chl"), ("/tex.cgi", ""), ("texify", ""),
+    ("sciweavers.org/tex2img.php", "eq"),
     ("latex.ppl.ai", ""), ("quicklatex", ""), ("/cgi-bin/tex", ""), ("tex.s2cms", ""), ("/mathjax/svg", "tex"),
 )  # fmt: skip
 _UPMATH = re.compile(r"//i\.upmath\.me/(?:svg|png)/(.+)$")
 _CLASS = re.compile(
     r"""(?:^|\s)(?:math|tex|latex|latexcenter|latexdisplay|latexblock|latexblockcenter|texrender|formulaInl|formulaDsp|equation
-    |inlineformula|displayformula|mathtex-equation-editor|math-inline|math-display|ee_img|tr_noresize|x-ck12-[a-z-]*math|x-ck12-[a-z]+
-    |ql-img-inline-formula|ql-img-displayed-equation|mwe-math-fallback-[a-z-]+|Wirisformula|teximage|eqn|formula|equation_image
+    |inlineformula|displayformula|mathtex-equation-editor|math-inline|math-display|ee_img|tr_noresize
+    |x-ck12-[a-z-]*math|x-ck12-[a-z]+
+    |ql-img-inline-formula|ql-img-displayed-equation|mwe-math-fallback-[a-z-]+|Wirisformula|teximage|eqn|formula
+    |equation_image
     |MathJax_SVG|docmath|latex-img|asciimath|m)(?:$|\s)""",
     re.VERBOSE,
 )  # fmt: skip
@@ -35,7 +38,14 @@ def image_formula(given: dict[str, str], display: bool) -> Formula | None:
     ``display`` says that the image stands alone in an element made for formulas.
     """
     classes, alt = given.get("class", ""), given.get("alt", "")
-    for name in ("data-latex", "data-tex", "data-equation", "data-formula", "data-original-tex", "data-equation-content"):
+    for name in (
+        "data-latex",
+        "data-tex",
+        "data-equation",
+        "data-formula",
+        "data-original-tex",
+        "data-equation-content",
+    ):
         if given.get(name, "").strip():
             return Formula("img-alt", given[name], display or bool(_DISPLAY.search(classes)))
     display = display or bool(_DISPLAY.search(classes))
@@ -50,7 +60,11 @@ def image_formula(given: dict[str, str], display: bool) -> Formula | None:
         return Formula("img-alt", alt, display or is_display(alt))
     if source and ("codecogs" in address or "cgi" in address or not alt or "\\dpi" in source):
         return Formula("img-src", without_settings(source), display or is_display(source))
-    if alt.strip() and not _MATHML_ALT.search(alt) and _is_tex(alt, marked or ((display or "/math/" in address) and "/" not in alt)):
+    if (
+        alt.strip()
+        and not _MATHML_ALT.search(alt)
+        and _is_tex(alt, marked or ((display or "/math/" in address) and "/" not in alt))
+    ):
         return Formula("img-alt", alt, display or is_display(alt))
     if source:
         return Formula("img-src", without_settings(source), display or is_display(source))
@@ -78,7 +92,9 @@ def _from_address(address: str) -> str | None:
             continue
         query = address.partition("?")[2]
         if not parameter:
-            return unquote(query.replace("+", "%2B") if "%20" in query or "&space;" in query or "\\" in query else query).strip()
+            return unquote(
+                query.replace("+", "%2B") if "%20" in query or "&space;" in query or "\\" in query else query
+            ).strip()
         if "chart" in part and "cht=tx" not in lower:
             return None
         for pair in query.replace("&amp;", "&").split("&"):

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from llemma.extract import katex_parts as parts
 from llemma.extract.markup import Node
 from llemma.extract.symbols import FUNCTIONS, latex, text_mode
+from llemma.extract.words import word_set
 
-_DEEPEST = 250  # spans inside spans; a formula that people write has less than 150
+_DEEPEST = 180  # spans inside spans that are rows; a formula that people write has less than 100
 
 
 class KatexError(ValueError):
@@ -30,12 +31,13 @@ class Atom(NamedTuple):
 
 
 _SPACED = {"mrel": " %s ", "mbin": " %s ", "mpunct": "%s "}  # as people write them
-_KINDS = frozenset(["mord", "mop", "mbin", "mrel", "mopen", "mclose", "mpunct", "minner", "mspace"])
+_KINDS = word_set("mord mop mbin mrel mopen mclose mpunct minner mspace")
 _FONTS = {
     "mathbf": "mathbf", "mathit": "mathit", "mathrm": "mathrm", "mathsf": "mathsf", "mathtt": "mathtt",
     "mathbb": "mathbb", "amsrm": "mathbb", "mathcal": "mathcal", "mathfrak": "mathfrak", "mathscr": "mathscr",
     "boldsymbol": "boldsymbol", "mathboldsf": "mathbf",
 }  # fmt: skip
+_TAKES_LIMITS = re.compile(rf"\\operatorname|\\(?:{'|'.join(parts.WITH_LIMITS)})\b")
 _TEXT_FONTS = {"textbf": "textbf", "textit": "textit", "texttt": "texttt", "textsf": "textsf", "mainrm": "text"}
 _SINGLE = re.compile(r"[^\\{}^_']|\\[a-zA-Z]+ ?|\\[{}#$%&_|]|\\[a-zA-Z]+\{[^{}]*\}")
 _BARS = {"|": "\\mid ", "\\|": "\\parallel "}
@@ -273,9 +275,9 @@ def _as_operator(base: str, node: Node, *, limits: bool) -> str:
         return "\\operatorname*" + base[len("\\operatorname") :]
     if limits and base.startswith("\\") and "int" in base:
         return base + "\\limits"
-    if not limits and base in ("\\sum", "\\prod", "\\lim", "\\max", "\\min", "\\coprod", "\\sup", "\\inf"):
-        if "large-op" in node.elements()[0].tag:
-            return base + "\\nolimits"
+    large = ("\\sum", "\\prod", "\\lim", "\\max", "\\min", "\\coprod", "\\sup", "\\inf")
+    if not limits and base in large and "large-op" in node.elements()[0].tag:
+        return base + "\\nolimits"
     return base
 
 
@@ -290,7 +292,7 @@ def _limits(node: Node, depth: int) -> str:
             under = tex
         else:
             base = tex
-    if re.match(r"\\operatorname|\\(?:%s)\b" % "|".join(parts.WITH_LIMITS), base):
+    if _TAKES_LIMITS.match(base):
         name = _as_operator(base, node, limits=True)
         return name + (f"_{_argument(under)}" if under else "") + (f"^{_argument(over)}" if over else "")
     if under and over:
@@ -510,5 +512,6 @@ def parts_of_stack(node: Node, stack: list[Item], depth: int) -> str:
 
 _SPECIAL: dict[str, parts.Reader] = {
     "mfrac": _fraction, "sqrt": _root, "accent": _accent, "accentunder": _accent, "overline": _line("overline"),
-    "underline": _line("underline"), "mover": _brace, "munder": _brace, "x-arrow": _arrow, "mtable": _table, "tag": _tag,
+    "underline": _line("underline"), "mover": _brace, "munder": _brace, "x-arrow": _arrow, "mtable": _table,
+    "tag": _tag,
 }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from llemma.extract.markup import Node
 from llemma.extract.symbols import ACCENTS, UNDER, latex
+from llemma.extract.words import word_set, words
 
 
 class Style(NamedTuple):
@@ -31,14 +32,17 @@ _HEIGHT = re.compile(r"(?<![-\w])height:(-?[\d.]+)em")
 _RIGHT = re.compile(r"margin-right:(-?[\d.]+)em")
 _PATH = re.compile(r' d="([^"]*)"')
 
-SILENT = frozenset(["strut", "pstrut", "vlist-s", "nulldelimiter", "fix", "eqn-num", "rule", "frac-line", "hline", "hdashline"])
+SILENT = word_set("strut pstrut vlist-s nulldelimiter fix eqn-num rule frac-line hline hdashline")
 SPACES = {
     "1": "\\quad ", "2": "\\qquad ", "0.1667": "\\,", "0.16667": "\\,", "0.2222": "\\:", "0.22222": "\\:",
     "0.2778": "\\;", "0.27778": "\\;", "-0.1667": "\\!", "-0.16667": "\\!", "0.5": "\\enspace ",
 }  # fmt: skip
 THIN = frozenset(("\\,", "\\:", "\\;"))
 BIG = {"1": "big", "2": "Big", "3": "bigg", "4": "Bigg"}
-WITH_LIMITS = ["sum", "prod", "coprod", "bigcap", "bigcup", "bigvee", "bigwedge", "bigoplus", "bigotimes", "bigodot", "biguplus", "bigsqcup", "int", "iint", "iiint", "oint", "oiint", "oiiint", "lim", "liminf", "limsup", "max", "min", "sup", "inf", "det", "gcd", "Pr", "argmax", "injlim", "projlim"]
+WITH_LIMITS = words(
+    "sum prod coprod bigcap bigcup bigvee bigwedge bigoplus bigotimes bigodot biguplus bigsqcup int iint "
+    "iiint oint oiint oiiint lim liminf limsup max min sup inf det gcd Pr argmax injlim projlim"
+)
 
 # The first figures of a path → the sign it draws.
 _ACCENT_PATHS = (
@@ -124,7 +128,9 @@ def accent(node: Node, under: bool) -> str:
 def stretched(node: Node, under: bool) -> str:
     """The command of a brace, bracket or group drawn over or under something."""
     first = (_paths(node) or [""])[0]
-    kind = "bracket" if first.startswith(("M0 440", "M0 0 h120")) else "group" if first.startswith("M400000") else "brace"
+    kind = (
+        "bracket" if first.startswith(("M0 440", "M0 0 h120")) else "group" if first.startswith("M400000") else "brace"
+    )
     return f"{'under' if under else 'over'}{kind}"
 
 
@@ -224,12 +230,14 @@ def only_table(inside: list[Node], style: Callable[[str], Style]) -> Node | None
 
 
 _MATRICES = {
-    ("(", ")"): "pmatrix", ("[", "]"): "bmatrix", ("|", "|"): "vmatrix", ("\\|", "\\|"): "Vmatrix", ("\\{", "\\}"): "Bmatrix",
+    ("(", ")"): "pmatrix", ("[", "]"): "bmatrix", ("|", "|"): "vmatrix", ("\\|", "\\|"): "Vmatrix", ("\\{",
+    "\\}"): "Bmatrix",
 }  # fmt: skip
 
 
 def environment(fences: tuple[str, str] | None, aligns: str, padded: bool) -> str | None:
-    """Which environment makes a table with these brackets, alignments and outer spaces; ``None``: not one with brackets."""
+    """Which environment makes a table with these brackets, alignments and outer spaces; ``None``: not one with
+    brackets."""
     if fences is not None:
         if padded:
             return None

@@ -15,9 +15,9 @@ from typing import Any
 class Ledger:
     """Counts of formulas: ``found == kept + sum(lost.values()) + boilerplate``.
 
-    ``lost`` and ``kinds`` are by kind (how the formula was written in the source: ``annotation``, ``script``, ``delimiters``,
-    ``katex-html``, ``mathml``, ...); ``why`` counts the losses as ``"kind: reason"``; ``boilerplate`` are formulas in parts
-    of the source that are no main text (menus, comments), whatever their kind.
+    ``lost`` and ``kinds`` are by kind (how the formula was written in the source: ``annotation``, ``script``,
+    ``delimiters``, ``katex-html``, ``mathml``, ...); ``why`` counts the losses as ``"kind: reason"``; ``boilerplate``
+    are formulas in parts of the source that are no main text (menus, comments), whatever their kind.
     """
 
     found: int = 0

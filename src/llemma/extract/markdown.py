@@ -42,14 +42,17 @@ def escape_dollars(text: str) -> str:
 
 
 def table(rows: list[list[str]]) -> str | None:
-    """A table of cells that are each one line; ``None`` when it is no table of data (its blocks are text as they are)."""
+    """A table of cells that are each one line; ``None`` when it is no table of data (its blocks are text as they
+    are)."""
     rows = [row for row in rows if any(row)]
     width = max(map(len, rows), default=0)
     if not 2 <= width <= _WIDEST or len(rows) < 2:
         return None
     if any("\n" in cell or "\x06" in cell for row in rows for cell in row):
         return None
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row + [""] * (width - len(row))) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row + [""] * (width - len(row))) + " |" for row in rows
+    ]
     lines.insert(1, "|" + " --- |" * width)
     return "\n".join(lines)
 

@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser
 
+from llemma.extract.words import word_set
+
 # Elements whose content is text in the serialisation come as one token, comments too.
 _TOKENS = re.compile(
     r"(<script(?=[ >])[^>]*>.*?</script>|<style(?=[ >])[^>]*>[^<]*(?:<(?!/style>)[^<]*)*</style>|<!--.*?-->"
@@ -23,7 +25,7 @@ _TOKENS = re.compile(
 )
 _ATTRIBUTE = re.compile(r' ([^\s=">/]+)="([^"]*)"')
 
-VOID: Final = frozenset(["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"])
+VOID: Final = word_set("area base br col embed hr img input link meta param source track wbr")
 
 
 def tokens(page: str | bytes) -> list[str]:
@@ -135,7 +137,7 @@ class Node:
 
 
 # Elements of MathML that are empty; under a prefix the HTML parser does not know that and lets them swallow the rest.
-_EMPTY_MATH = frozenset(["mspace", "none", "mprescripts", "maligngroup", "malignmark"])
+_EMPTY_MATH = word_set("mspace none mprescripts maligngroup malignmark")
 
 
 class _Name(NamedTuple):

@@ -13,12 +13,10 @@ from llemma.extract import mathml_parts as parts
 from llemma.extract.markup import Node
 from llemma.extract.symbols import ACCENTS, FUNCTIONS, UNDER, latex, text_mode
 
-_DEEPEST = 150
+_DEEPEST = 90
 _SPACES = re.compile(r"\s+")
 _LOOSE = re.compile(r"(\\[a-zA-Z]+) (?=[)\]}^_,.|])")  # a space that separates a command from nothing
-_BINOMIAL = re.compile(
-    r"(?:\\left)?\( ?\{((?:[^{}]|\{[^{}]*\})*) \\atop ((?:[^{}]|\{[^{}]*\})*)\} ?(?:\\right)?\)"
-)
+_BINOMIAL = re.compile(r"(?:\\left)?\( ?\{((?:[^{}]|\{[^{}]*\})*) \\atop ((?:[^{}]|\{[^{}]*\})*)\} ?(?:\\right)?\)")
 _SCRIPTED = re.compile(r"[\^_']")
 
 
@@ -114,7 +112,7 @@ def _group(node: Node | str | None, depth: int) -> str:
         return latex(node.strip())
     if node.name == "mo":
         return _operator(node, [], True).strip()
-    return _SPACES.sub(" ", _element(node, depth)).strip()
+    return _SPACES.sub(" ", _element(node, depth + 1)).strip()
 
 
 def _base(node: Node | None, depth: int) -> str:
@@ -209,7 +207,7 @@ def _words(node: Node, depth: int) -> str:
 
 
 def _string(node: Node, depth: int) -> str:
-    return f"\\text{{\"{text_mode(node.text())}\"}}"
+    return f'\\text{{"{text_mode(node.text())}"}}'
 
 
 def _fraction(node: Node, depth: int) -> str:
@@ -291,9 +289,9 @@ def _stacked(base: str, under: str, over: str, node: Node | None) -> str:
         return f"{base}\\limits{scripts}"
     if (arrow := parts.LONG_ARROWS.get(base)) and over:
         return f"\\{arrow}[{under}]{{{over}}}" if under else f"\\{arrow}{{{over}}}"
-    if named := re.fullmatch(r"\\(?:operatorname|mathrm|text)\{ ?([a-zA-Z ]+) ?\}", base):
-        if len(named[1].replace(" ", "")) > 1 and under and not over:
-            return f"\\operatorname*{{{named[1].replace(' ', chr(92) + ' ')}}}{scripts}"
+    named = re.fullmatch(r"\\(?:operatorname|mathrm|text)\{ ?([a-zA-Z ]{2,}) ?\}", base) if under and not over else None
+    if named:
+        return f"\\operatorname*{{{named[1].replace(' ', chr(92) + ' ')}}}{scripts}"
     if under and over:
         return f"\\overset{{{over}}}{{\\underset{{{under}}}{{{base}}}}}"
     return f"\\underset{{{under}}}{{{base}}}" if under else f"\\overset{{{over}}}{{{base}}}"

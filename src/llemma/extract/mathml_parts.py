@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
 from llemma.extract.markup import Node
 from llemma.extract.symbols import latex
+from llemma.extract.words import word_set, words
 
-TEX_ENCODINGS = frozenset(
-    ["application/x-tex", "application/x-latex", "tex", "latex", "application/tex", "application/latex", "text/x-tex", "text/tex", "text/latex"]
+TEX_ENCODINGS = word_set(
+    "application/x-tex application/x-latex tex latex application/tex application/latex text/x-tex text/tex text/latex"
 )
 FONTS = {
     "normal": "mathrm", "bold": "mathbf", "bold-italic": "boldsymbol", "double-struck": "mathbb", "fraktur": "mathfrak",
     "bold-fraktur": "mathfrak", "script": "mathcal", "bold-script": "mathcal", "sans-serif": "mathsf",
     "bold-sans-serif": "mathsf", "sans-serif-italic": "mathsf", "monospace": "mathtt",
 }  # fmt: skip
-NO_COMMAND = frozenset(["sh", "ch", "th", "cth", "arctg", "ctg", "tg", "cotg", "cosec"])  # not everywhere a command
+NO_COMMAND = word_set("sh ch th cth arctg ctg tg cotg cosec")  # not everywhere a command
 SINGLE = re.compile(
     r"[^\\{}^_'\s]|\d+(?:\.\d+)?|\\[a-zA-Z]+|\\[{}#$%&_|]|\\(?:math[a-z]+|boldsymbol|operatorname|text|sqrt)\{[^{}]*\}|\{[^{}]*\}"
 )
@@ -31,17 +33,22 @@ WORDS = {
 }  # fmt: skip
 RELATIONS = frozenset("=<>≤≥≠≡≈≅≃∼∝∈∉∋⊂⊃⊆⊇⊄⊊⊋⊢⊨≪≫≺≻⪯⪰→←↔⇒⇐⇔⟶⟵⟹⟺↦⟼∣∥⊥≔≜∧∨⟷⩽⩾")
 INFIX = frozenset("+-−±∓×÷·⋅∗∘⊕⊗⊖⊙∪∩∖/⊔⊓⋆•")
-ENDS_OPEN = re.compile(r"(?:[(\[{=<>+\-,;:|]|\\(?:leq|geq|to|in|times|cdot|pm|left\S*|quad|neq|equiv|mid|Rightarrow)) ?$")
+ENDS_OPEN = re.compile(
+    r"(?:[(\[{=<>+\-,;:|]|\\(?:leq|geq|to|in|times|cdot|pm|left\S*|quad|neq|equiv|mid|Rightarrow)) ?$"
+)
 FENCES = frozenset(("(", "[", "{", "|", "‖", "∥", "⟨", "⌈", "⌊", "〈", "||", "∣", "⟦"))
 CLOSERS = frozenset((")", "]", "}", "|", "‖", "∥", "⟩", "⌉", "⌋", "〉", "||", "∣", "⟧", "(", "["))
 
 BIG_OPERATORS = frozenset(
     f"\\{name}"
-    for name in ["sum", "prod", "coprod", "bigcap", "bigcup", "bigvee", "bigwedge", "bigoplus", "bigotimes", "bigodot", "biguplus", "bigsqcup", "lim", "liminf", "limsup", "max", "min", "sup", "inf", "det", "gcd", "Pr", "injlim", "projlim", "arg"]
+    for name in words("""sum prod coprod bigcap bigcup bigvee bigwedge bigoplus bigotimes bigodot biguplus bigsqcup
+    lim liminf
+    limsup max min sup inf det gcd Pr injlim projlim arg""")
 )
-INTEGRALS = frozenset(f"\\{name}" for name in ["int", "iint", "iiint", "oint", "oiint", "oiiint"])
+INTEGRALS = frozenset(f"\\{name}" for name in words("int iint iiint oint oiint oiiint"))
 LONG_ARROWS = {
-    "\\rightarrow": "xrightarrow", "\\to": "xrightarrow", "\\leftarrow": "xleftarrow", "\\longrightarrow": "xrightarrow",
+    "\\rightarrow": "xrightarrow", "\\to": "xrightarrow", "\\leftarrow": "xleftarrow",
+    "\\longrightarrow": "xrightarrow",
     "\\Rightarrow": "xRightarrow", "\\Leftarrow": "xLeftarrow", "\\leftrightarrow": "xleftrightarrow",
     "\\mapsto": "xmapsto", "\\hookrightarrow": "xhookrightarrow", "\\longleftarrow": "xleftarrow",
 }  # fmt: skip
@@ -134,7 +141,7 @@ def environment(fences: tuple[str, str] | None, letters: str, width: int) -> str
         return _MATRICES[fences]
     if plain:
         return "matrix"
-    if "r" in letters and all(a != b for a, b in zip(letters, letters[1:], strict=False)) and "c" not in letters:
+    if "r" in letters and all(a != b for a, b in itertools.pairwise(letters)) and "c" not in letters:
         return "aligned"
     return "array"
 

@@ -1,4 +1,5 @@
-"""Bytes of a page to text that the parser can take: character set, XML's ways, and shapes that would make parsing slow."""
+"""Bytes of a page to text that the parser can take: character set, XML's ways, and shapes that would make parsing
+slow."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import codecs
 import re
 
 from llemma.extract.markup import VOID
+from llemma.extract.words import word_set
 
 _META = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([a-zA-Z0-9_:.-]+)""", re.IGNORECASE)
 _XML = re.compile(rb"""<\?xml[^>]{0,100}?encoding\s*=\s*["']([a-zA-Z0-9_:.-]+)""")
@@ -13,7 +15,11 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 _SELF_CLOSED = re.compile(r"<(script|style|a|div|span|p|iframe|textarea|title|i|b|em|td|li)((?:\s[^<>]*?)?)/>")
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)([^<>]*)>")
 _DEEPEST = 500  # elements inside elements; browsers stop at 512
-_FORMATTING = re.compile(r"<(/?)(?:b|i|u|s|em|strong|font|big|small|tt|code|strike|nobr)(?=[\s>])", re.IGNORECASE)
+_VOID_TAGS = ("<br", "<img", "<!--", "<input", "<meta", "<link", "<hr", "<BR", "<IMG")
+_STRIDE = 8192
+_MOST_ATTRIBUTES = 400
+_LONG_TAG = re.compile(r"<[a-zA-Z][^<>]{8000,}>?")
+_SEPARATE = re.compile(r"[\s/]+[^\s=/>\"']+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s>]*))?")
 _CONTROL = bytes(c for c in range(32) if c not in (9, 10, 12, 13))
 _CALLED = {"iso-8859-1": "windows-1252", "latin1": "windows-1252", "latin-1": "windows-1252", "ascii": "windows-1252",
            "us-ascii": "windows-1252", "gb2312": "gb18030", "gbk": "gb18030", "ks_c_5601-1987": "cp949",
@@ -56,10 +62,42 @@ def prepare(data: bytes, charset: str | None = None) -> str:
         page = page.replace("\0", "")
     if page[:200].lstrip().startswith("<?xml"):
         page = _SELF_CLOSED.sub(r"<\1\2></\1>", page)
-    opens, closes = page.count("<"), page.count("</")
-    if opens - 2 * closes > 4000 or opens > 200_000:
-        page = _flattened(page)
-    return page
+    if _has_long_tag(page):
+        page = _LONG_TAG.sub(_fewer_attributes, page)
+    return _flattened(page) if _may_be_deep(page) else page
+
+
+def _has_long_tag(page: str) -> bool:
+    """Whether some tag is longer than a few thousand characters; looks at samples of the page."""
+    opened = closed = -1
+    for place in range(_STRIDE, len(page), _STRIDE):
+        opened = max(opened, page.rfind("<", place - _STRIDE, place))
+        last = page.rfind(">", place - _STRIDE, place)
+        if last < 0 and opened > closed:
+            return True
+        closed = max(closed, last)
+    return False
+
+
+def _fewer_attributes(found: re.Match[str]) -> str:
+    """A tag with so many attributes that the parser, which compares each with each, would be at it for long."""
+    several = list(_SEPARATE.finditer(found[0], 0))
+    return found[0] if len(several) <= _MOST_ATTRIBUTES else found[0][: several[_MOST_ATTRIBUTES].start()] + ">"
+
+
+def _may_be_deep(page: str) -> bool:
+    """Whether elements may be nested deeper than browsers go: in some part many more are open than closed."""
+    size = max(4096, len(page) // 64)
+    opened = void = 0
+    for start in range(0, len(page), size):
+        part = page[start : start + size]
+        opened += part.count("<") - 2 * part.count("</")
+        if opened - void > _DEEPEST * 2:
+            head = page[: start + size]
+            void = sum(map(head.count, _VOID_TAGS))
+            if opened - void > _DEEPEST * 2:
+                return True
+    return False
 
 
 def _flattened(page: str) -> str:
@@ -93,4 +131,4 @@ def _flattened(page: str) -> str:
     return _TAG.sub(keep, page)
 
 
-_ALONE = frozenset(["p", "li", "dt", "dd", "option", "tr", "td", "th", "thead", "tbody", "tfoot", "optgroup", "colgroup"])  # end where the next begins
+_ALONE = word_set("p li dt dd option tr td th thead tbody tfoot optgroup colgroup")  # end where the next begins

@@ -1,7 +1,7 @@
 """Which pages of a crawl may hold formulas, told from their raw bytes before anything is parsed.
 
-Most pages hold none and are told apart by four searches for literal bytes. Only the others are looked at more closely: a
-renderer that a site loads everywhere is no formula, nor is a backslash in a script.
+Most pages hold none and are told apart by four searches for literal bytes. Only the others are looked at more closely:
+a renderer that a site loads everywhere is no formula, nor is a backslash in a script.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ _TRIGGERS = (b"math", b"atex", b"MathJax", b'class="formula')
 _WRITTEN = re.compile(
     rb"""<(?:\w{1,8}:)?math[\s>]|type=["']?math/(?:tex|mml|asciimath)|class=["']?katex|katex-html|mjx-container|mwe-math
     |class=["'][^"'>]{0,60}?\b(?:math|math-container|math-tex|arithmatex|MathJax_[A-Z]\w+|ltx_Math|mathjax|latex|formulaInl|formulaDsp
-    |math-inline|math-display|ztext-math|wp-katex-eq|ql-img-inline-formula|mathquill-[a-z-]+|mq-math-mode|texhtml|tex|formula)\b
+    |math-inline|math-display|ztext-math|wp-katex-eq|ql-img-inline-formula|mathquill-[a-z-]+|mq-math-mode|texhtml|tex
+    |formula)\b
     |codecogs\.com/[^\s"']*\?|latex\.php\?|mimetex\.cgi\?|mathtex\.cgi\?|tex\.cgi\?|/equation\?tex=|render/math\?|chart\?cht=tx
     |<(?:d-math|math-field|tex-math|la-tex)[\s>]|data-(?:latex|tex|mathml|expr)=|language-math""",
     re.VERBOSE,
@@ -27,10 +28,14 @@ _NAMES = (
     rb"|approx|Delta|Gamma|Omega|Sigma|rightarrow|Rightarrow|mapsto|pmod|binom|begin)(?![a-zA-Z])"
 )
 _COMMAND = re.compile(rb"\\" + _NAMES)
-_ENVIRONMENT = rb"\\begin\{(?:equation|align|gather|multline|eqnarray|displaymath|array|cases|[pbv]?matrix|split|alignat|flalign)\*?\}"
+_ENVIRONMENT = (
+    rb"\\begin\{(?:equation|align|gather|multline|eqnarray|displaymath|array|cases|[pbv]?matrix|split|alignat|flalign)"
+    rb"\*?\}"
+)
 _DELIMITED = re.compile(  # on a page with a renderer
     rb"\\\([^<]{1,2000}?\\\)|\\\[[^<]{1,4000}?\\\]|\$\$[^$]{1,4000}\$\$|" + _ENVIRONMENT
-    + rb"|(?<![\w\\])\$[^$<>\n]{0,200}?(?:[\\^_=]|\b[a-zA-Z]\b)[^$<>\n]{0,200}\$|`[^`<>\n]{1,200}`|\[(?:latex|tex|itex|math)\]"
+    + rb"|(?<![\w\\])\$[^$<>\n]{0,200}?(?:[\\^_=]|\b[a-zA-Z]\b)[^$<>\n]{0,200}\$"
+    + rb"|`[^`<>\n]{1,200}`|\[(?:latex|tex|itex|math)\]"
 )  # fmt: skip
 _TEX = re.compile(  # on a page without: TeX between delimiters, or an environment
     _ENVIRONMENT + rb"|\$[^$<>\n]{0,300}?\\" + _NAMES + rb"[^$<>\n]{0,300}?\$|\\[(\[][^<\n]{0,300}?\\" + _NAMES

@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import unicodedata
 
+from llemma.extract.words import word_set
+
 # "character name" pairs; a name is a LaTeX command without its backslash.
 _COMMANDS = """
 α alpha β beta γ gamma δ delta ϵ epsilon ε varepsilon ζ zeta η eta θ theta ϑ vartheta ι iota κ kappa ϰ varkappa
@@ -59,9 +61,10 @@ _OTHER = {
     "\u2004": "\\; ", "\u2002": "\\enspace ", "\u2003": "\\quad ", "\u202f": "\\, ", "\u205f": "\\: ",
     "#": "\\#", "%": "\\%", "&": "\\&", "_": "\\_", "$": "\\$", "{": "\\{", "}": "\\}", "\\": "\\backslash ",
     "~": "\\sim ", "^": "\\hat{}", "°": "^{\\circ}", "²": "^{2}", "³": "^{3}", "¹": "^{1}", "½": "\\frac{1}{2}",
-    "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}", "ℎ": "h", "⊧": "\\models ", "≠": "\\neq ", "⩾": "\\geqslant ", "∤": "\\nmid ",
+    "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}", "ℎ": "h", "⊧": "\\models ", "≠": "\\neq ", "⩾": "\\geqslant ",
+    "∤": "\\nmid ",
     "⟪": "\\langle\\langle ", "⟫": "\\rangle\\rangle ", "ⅆ": "d", "ⅇ": "e", "ⅈ": "i", "ⅉ": "j", "ⅅ": "D",
-    "≝": "\\overset{\\text{def}}{=}", "≟": "\\overset{?}{=}", "⩵": "==", "∎": "\\blacksquare ", "⁡": "",
+    "≝": "\\overset{\\text{def}}{=}", "≟": "\\overset{?}{=}", "⩵": "==", "∎": "\\blacksquare ",
     "⟦": "[\\![", "⟧": "]\\!]", "∊": "\\in ", "∍": "\\ni ", "╲": "\\backslash ", "╱": "/",
 }  # fmt: skip
 
@@ -72,13 +75,15 @@ _TRANSLATE = str.maketrans(_TABLE)
 # What stands on a base as an accent, by its character: the narrow and the stretched command.
 ACCENTS = {
     "^": ("hat", "widehat"), "ˆ": ("hat", "widehat"), "\u0302": ("hat", "widehat"),
-    "~": ("tilde", "widetilde"), "˜": ("tilde", "widetilde"), "∼": ("tilde", "widetilde"), "\u0303": ("tilde", "widetilde"),
+    "~": ("tilde", "widetilde"), "˜": ("tilde", "widetilde"), "∼": ("tilde", "widetilde"), "\u0303": ("tilde",
+    "widetilde"),
     "¯": ("bar", "overline"), "ˉ": ("bar", "overline"), "‾": ("overline", "overline"), "―": ("overline", "overline"),
     "\u0304": ("bar", "overline"), "\u0305": ("overline", "overline"), "_": ("overline", "overline"),
-    "-": ("bar", "overline"), "−": ("bar", "overline"), "–": ("bar", "overline"), "\xaf": ("bar", "overline"),
+    "-": ("bar", "overline"), "−": ("bar", "overline"), "–": ("bar", "overline"),
     "→": ("vec", "overrightarrow"), "⃗": ("vec", "overrightarrow"), "⇀": ("vec", "overrightharpoon"),
     "←": ("overleftarrow", "overleftarrow"), "↔": ("overleftrightarrow", "overleftrightarrow"),
-    "˙": ("dot", "dot"), "\u0307": ("dot", "dot"), ".": ("dot", "dot"), "¨": ("ddot", "ddot"), "\u0308": ("ddot", "ddot"),
+    "˙": ("dot", "dot"), "\u0307": ("dot", "dot"), ".": ("dot", "dot"), "¨": ("ddot", "ddot"), "\u0308": ("ddot",
+    "ddot"),
     "..": ("ddot", "ddot"), "⃛": ("dddot", "dddot"), "…": ("dddot", "dddot"), "⃜": ("ddddot", "ddddot"),
     "´": ("acute", "acute"), "ˊ": ("acute", "acute"), "\u0301": ("acute", "acute"), "`": ("grave", "grave"),
     "ˋ": ("grave", "grave"), "\u0300": ("grave", "grave"), "˘": ("breve", "breve"), "\u0306": ("breve", "breve"),
@@ -94,13 +99,15 @@ UNDER = {
     "ˉ": "underline", "\u0331": "underline",
 }  # fmt: skip
 
-FUNCTIONS = frozenset(
-    ["arccos", "arcsin", "arctan", "arg", "cos", "cosh", "cot", "coth", "csc", "deg", "det", "dim", "exp", "gcd", "hom", "inf", "ker", "lg", "lim", "liminf", "limsup", "ln", "log", "max", "min", "Pr", "sec", "sin", "sinh", "sup", "tan", "tanh", "injlim", "projlim", "arctg", "ctg", "tg", "cotg", "sh", "ch", "th", "cth", "cosec"]
-)
+FUNCTIONS = word_set("""arccos arcsin arctan arg cos cosh cot coth csc deg det dim exp gcd hom inf ker lg lim
+liminf limsup
+ln log max min
+    Pr sec sin sinh sup tan tanh injlim projlim arctg ctg tg cotg sh ch th cth cosec""")
 
 # Words of a character's Unicode name → the command that sets its letter in that style.
 _STYLES = (
-    ("BOLD SCRIPT", "\\boldsymbol{\\mathcal{%s}}"), ("SCRIPT", "\\mathcal{%s}"), ("BOLD FRAKTUR", "\\boldsymbol{\\mathfrak{%s}}"),
+    ("BOLD SCRIPT", "\\boldsymbol{\\mathcal{%s}}"), ("SCRIPT", "\\mathcal{%s}"), ("BOLD FRAKTUR",
+    "\\boldsymbol{\\mathfrak{%s}}"),
     ("FRAKTUR", "\\mathfrak{%s}"), ("BLACK-LETTER", "\\mathfrak{%s}"), ("DOUBLE-STRUCK", "\\mathbb{%s}"),
     ("SANS-SERIF BOLD", "\\mathsf{\\mathbf{%s}}"), ("SANS-SERIF", "\\mathsf{%s}"), ("MONOSPACE", "\\mathtt{%s}"),
     ("BOLD ITALIC", "\\boldsymbol{%s}"), ("BOLD", "\\mathbf{%s}"), ("ITALIC", "%s"),

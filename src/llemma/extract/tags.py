@@ -10,6 +10,7 @@ import re
 from typing import Final, NamedTuple
 
 from llemma.extract.markup import VOID, name_of, value
+from llemma.extract.words import word_set
 
 # What the walk does at a tag. Numbers, because the walk compares them for every tag of a page.
 NOTHING: Final = 0
@@ -29,33 +30,43 @@ VOID_BLOCK: Final = 13  # hr
 LITERAL: Final = 14  # delimiters inside are no delimiters
 
 # Elements that start a new line; those in CONTAINERS are also judged as a whole.
-CONTAINERS: Final = frozenset(
-    ["div", "section", "article", "main", "aside", "nav", "header", "footer", "form", "ul", "ol", "dl", "table", "figure", "fieldset", "details", "body", "center", "blockquote", "menu"]
+CONTAINERS: Final = word_set(
+    "div section article main aside nav header footer form ul ol dl table figure fieldset details body center "
+    "blockquote menu"
 )
-BLOCKS: Final = CONTAINERS | frozenset(
-    ["p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "dt", "dd", "td", "th", "tr", "thead", "tbody", "tfoot", "caption", "blockquote", "address", "figcaption", "summary", "legend", "hgroup", "search", "menu", "dir", "noindex"]
-)
-_SKIPPED = frozenset(
-    ["head", "style", "template", "button", "select", "textarea", "input", "option", "datalist", "iframe", "object", "applet", "audio", "video", "canvas", "map", "noscript", "svg", "noembed", "noframes", "xmp", "progress", "meter", "dialog", "rp", "title", "frameset"]
-)
-_WHOLE = frozenset(["style", "iframe", "xmp", "noembed", "noframes"])  # one token with all that is in them
-_INLINE_CODE = frozenset(["code", "kbd", "samp", "tt"])
+BLOCKS: Final = CONTAINERS | word_set("""p h1 h2 h3 h4 h5 h6 li dt dd td th tr thead tbody tfoot caption
+blockquote address
+figcaption summary legend hgroup
+    search menu dir
+noindex""")
+_SKIPPED = word_set("""head style template button select textarea input option datalist iframe object applet
+audio video canvas
+map noscript
+    svg noembed noframes xmp progress meter dialog rp title frameset""")
+_WHOLE = word_set("style iframe xmp noembed noframes")  # one token with all that is in them
+_INLINE_CODE = word_set("code kbd samp tt")
 
 _NOT_MAIN = re.compile(
     r"""(?:^|[\s_-])(?:nav|navbar|navigation|navigator|navpath|menu|menubar|submenu|breadcrumbs?|sidebar|side-?bar|toolbar
-    |cookies?|consent|gdpr|banner|advert|advertisement|ads|sponsor(?:ed)?|promo|share|sharing|social|share-?buttons|comments?
-    |comment-?list|disqus|respond|reply-?form|related|recommend(?:ed|ations)?|pagination|pager|prev-?next|footer|masthead
-    |site-?header|page-?header|topbar|login|signup|subscribe|newsletter|popup|modal|overlay|tag-?cloud|widget|toc|skip-?link
-    |skip-?nav|screen-?reader-text|sr-only|visually-hidden|noprint|copyright|colophon|search-?form|searchbox|related-?posts
+    |cookies?|consent|gdpr|banner|advert|advertisement|ads|sponsor(?:ed)?|promo|share|sharing|social|share-?buttons
+    |comments?
+    |comment-?list|disqus|respond|reply-?form|related|recommend(?:ed|ations)?|pagination|pager|prev-?next|footer
+    |masthead
+    |site-?header|page-?header|topbar|login|signup|subscribe|newsletter|popup|modal|overlay|tag-?cloud|widget|toc
+    |skip-?link
+    |skip-?nav|screen-?reader-text|sr-only|visually-hidden|noprint|copyright|colophon|search-?form|searchbox
+    |related-?posts
     |sphinxsidebar|wy-nav-side|rst-versions|md-sidebar|md-header|md-footer|md-nav|md-tabs|md-search|md-source|md-dialog
     |nav-wrapper|nav-chapters|menu-bar|mobile-nav-chapters|theme-toggle|navbox|catlinks|printfooter|mw-jump-link|siteSub
-    |contentSub|mw-editsection|hatnote|vector-menu|mw-navigation|mw-panel|headertabs|ChapterList|chlinktop|chlinkprevnext(?:top|bot)
+    |contentSub|mw-editsection|hatnote|vector-menu|mw-navigation|mw-panel|headertabs|ChapterList|chlinktop
+    |chlinkprevnext(?:top|bot)
     |chlinkbot|chlinktop|headerlink|edit-?link|edit-?page|page-?nav|doc-?nav)(?:$|[\s_-])""",
     re.VERBOSE | re.IGNORECASE,
 )
 _SKIP_CLASS = re.compile(
     r"""(?:^|\s)(?:headerlink|anchor-?link|header-?anchor|mw-editsection|reference-edit
-    |MJX_Assistive_MathML|MathJax_Processing|MathJax_Processed|linenos|lineno|linenumbers?|line-numbers-rows|gutter|rouge-gutter
+    |MJX_Assistive_MathML|MathJax_Processing|MathJax_Processed|linenos|lineno|linenumbers?|line-numbers-rows|gutter
+    |rouge-gutter
     |copybtn|copy-?button|clip-?button|sr-only|screen-reader-text|visually-hidden|noprint|edit-?section|footnote-backref
     |post-menu|vote-?cell|js-voting-container|user-info|viewcode-link|md-clipboard|mobile-nav-chapters|toggle-?button
     |mqp-?sr-only|mq-selectable)(?:$|\s)""",
@@ -70,22 +81,29 @@ _MAIN = re.compile(
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _MATH_CLASS = re.compile(
     r"""(?:^|\s)(?:katex|katex-display|katex-html|katex-mathml|katex-block|katex-inline|katex-error|katex-eq|MathJax|MathJax_Display
-    |MathJax_SVG|MathJax_SVG_Display|MathJax_CHTML|MathJax_MathML|MathJax_MathML_Display|MathJax_PlainSource|MathJax_PHTML|MathJax_PHTML_Display
-    |MathJax_NativeMML|MathJax_Preview|mjx-chtml|MJXc-display|mwe-math-element|texhtml|mathquill-[a-z-]+|mq-math-mode|math-container|math-tex|tex|latex
+    |MathJax_SVG|MathJax_SVG_Display|MathJax_CHTML|MathJax_MathML|MathJax_MathML_Display|MathJax_PlainSource
+    |MathJax_PHTML|MathJax_PHTML_Display
+    |MathJax_NativeMML|MathJax_Preview|mjx-chtml|MJXc-display|mwe-math-element|texhtml|mathquill-[a-z-]+|mq-math-mode
+    |math-container|math-tex|tex|latex
     |wp-katex-eq|ql-formula|ztext-math|texerror|math|formula|equation|typst-math|arithmatex|ltx_Math|ltx_math_unparsed
     |math-inline|math-display|inline-math|display-math|displaymath|inlinemath|math-block|asciimath|AM|mathjax-block
     |notion-equation|notion-equation-inline|latex-block|latex-inline|mathp|formulaDsp|formulaInl)(?:$|\s)""",
     re.VERBOSE,
 )  # fmt: skip
-_MATH_ELEMENTS = frozenset(
-    ["math", "mjx-container", "d-math", "math-field", "math-inline", "math-block", "math-display", "tex-math", "mathjax", "x-equation", "katex-inline", "katex-block", "la-tex", "jats:tex-math", "inline-formula", "disp-formula", "amp-mathml", "tex", "latex", "formula", "gmath", "asciimath", "mathtex"]
+_MATH_ELEMENTS = word_set(
+    "math mjx-container d-math math-field math-inline math-block math-display tex-math mathjax x-equation katex-inline "
+    "katex-block"
+    " la-tex jats:tex-math inline-formula disp-formula amp-mathml tex latex formula gmath asciimath mathtex"
 )
 _MATH_ATTRIBUTES = (
-    ' data-expr="', ' data-latex="', ' data-tex="', ' data-value="', ' data-math="', ' data-formula="', ' data-mathml="',
+    ' data-expr="', ' data-latex="', ' data-tex="', ' data-value="', ' data-math="', ' data-formula="',
+    ' data-mathml="',
     ' data-equation="', ' data-katex="', ' data-asciimath="', ' data-original-tex="', ' data-tex-source="',
 )  # fmt: skip
 _IGNORE = re.compile(r"(?:^|\s)(?:tex2jax_ignore|mathjax_ignore|asciimath2jax_ignore|no-mathjax|nokatex)(?:$|\s)")
-_MATH_CODE = re.compile(r"(?:^|\s)(?:math|language-math|lang-math|math-inline|math-display|language-latex-math)(?:$|\s)")
+_MATH_CODE = re.compile(
+    r"(?:^|\s)(?:math|language-math|lang-math|math-inline|math-display|language-latex-math)(?:$|\s)"
+)
 
 
 class Tag(NamedTuple):
@@ -155,7 +173,7 @@ def _meaning(
     return Tag(op, name, poor=poor and not main, main=main and not poor, hidden=hidden, classes=classes)
 
 
-_NAMED_BY_ID = frozenset("div nav aside ul ol header footer table form main".split())
+_NAMED_BY_ID = word_set("div nav aside ul ol header footer table form main")
 
 
 @functools.lru_cache(maxsize=8192)

@@ -1,7 +1,7 @@
 """TeX as it is found in pages, made safe to stand in a line of Markdown.
 
-Comments go (a ``%`` would swallow the rest of a collapsed line), wrappers and delimiters come off, white space collapses.
-The mathematics itself is not rewritten.
+Comments go (a ``%`` would swallow the rest of a collapsed line), wrappers and delimiters come off, white space
+collapses. The mathematics itself is not rewritten.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def is_display(tex: str) -> bool:
 
 
 def without_settings(tex: str) -> str:
-    """TeX from an image's address without the renderer's own commands (``\\dpi{110}``, ``\\bg_white``, sizes in front)."""
+    """TeX from an image's address without the renderer's own commands (``\\dpi{110}``, ``\\bg_white``, sizes in
+    front)."""
     return _SIZE.sub("", _SETTINGS.sub(" ", tex.replace("&space;", " ")), count=1).strip()
 
 

@@ -1,7 +1,8 @@
 """Pages out of WARC files (plain, gz, zstd), read with FastWARC.
 
-Records are read one after the other and no more than ``max_bytes`` of a page is held, whatever its length and however it is
-packed. What is no HTML response is passed over; a broken record ends the file with an error, after the pages before it.
+Records are read one after the other and no more than ``max_bytes`` of a page is held, whatever its length and however
+it is packed. What is no HTML response is passed over; a broken record ends the file with an error, after the pages
+before it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ class Page:
 
 def read_pages(path: Path, *, max_bytes: int = 16_000_000) -> Iterator[Page]:
     """The HTML pages of a WARC file, in its order. Raises DataError for a file that is none or breaks off."""
-    from fastwarc.stream_io import FastWARCError
     from fastwarc.warc import ArchiveIterator, WarcRecordType
 
     seen = 0
@@ -49,7 +49,7 @@ def read_pages(path: Path, *, max_bytes: int = 16_000_000) -> Iterator[Page]:
                 page = _page(record, max_bytes)
                 if page is not None:
                     yield page
-    except (FastWARCError, OSError, EOFError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"the WARC file cannot be read after record {seen}: {explain(error)}", where=path) from error
     if not seen and path.stat().st_size:
         raise DataError("no response record in this file; is it a WARC file?", where=path)
@@ -97,7 +97,9 @@ def _page(record: Any, max_bytes: int) -> Page | None:
     charset = found[1] if (found := _CHARSET.search(kind)) else None
     data = record.reader.read(max_bytes + 1)
     error = None
-    if len(data) > max_bytes:
+    if not data and int(headers.get("Content-Length") or 1) != 0:
+        error = "nothing in it; the file may break off here"
+    elif len(data) > max_bytes:
         data, error = b"", f"a page of more than {max_bytes:,} bytes; raise max_bytes to read it"
     elif packed := (headers.get("Content-Encoding") or "").strip().lower():
         data, error = _unpacked(data, packed, max_bytes)
