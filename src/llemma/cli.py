@@ -522,6 +522,10 @@ VERBS = {
         summary="build a corpus: token shards with a manifest",
         words="RECIPE.toml", settings="corpus.pipeline:CorpusConfig", run=_corpus,
     ),
+    "quality": Verb(
+        summary="train the models that judge the quality of documents",
+        words="[FILE.toml]", settings="corpus.quality_models:QualityConfig", run=_quality,
+    ),
     "extract": Verb(
         summary="web pages and other files to text with every formula kept as LaTeX: JSON lines",
         words="FILE|FOLDER|-...", settings="extract.files:ExtractConfig", run=_extract, field="paths",

@@ -35,6 +35,8 @@ EXTRA_OF = {
     "latex2mathml": "page",
     "matplotlib": "page",
     "vllm": "vllm",
+    "py3langid": "corpus",
+    "pyarrow": "corpus",
     "selectolax": "corpus",
     "fastwarc": "corpus",
     "zstandard": "corpus",
