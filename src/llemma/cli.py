@@ -237,16 +237,57 @@ def _tour(call: Call) -> int:
 
 
 def _corpus(call: Call) -> int:
-    from llemma.corpus.pipeline import build_corpus
+    from llemma.corpus.pipeline import build_corpus, plan
 
+    if call.settings.dry_run:
+        _show_plan(plan(call.settings), call.json)
+        return 0
     manifest = build_corpus(call.settings, call.progress)
     if call.json:
-        _print_json({"run": str(call.settings.run), **{k: v for k, v in manifest.items() if k != "samples"}})
+        shown = {k: v for k, v in manifest.items() if k not in ("samples", "drop_samples")}
+        _print_json({"run": str(call.settings.run), **shown})
         return 0
     for name, source in manifest["sources"].items():
         drops = ", ".join(f"{n} {reason}" for reason, n in source["dropped"].items()) or "none"
         print(f"{name}: {source['documents']:,} documents, {source['tokens']:,} tokens; dropped: {drops}")
+        if source.get("removed"):
+            print(f"{name}: removed: " + ", ".join(f"{n:,} × {reason}" for reason, n in source["removed"].items()))
     print(f"{call.settings.run}: {manifest['documents']:,} documents, {manifest['tokens']:,} tokens")
+    return 0
+
+
+def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(plan)
+        return
+    for key, value in plan.items():
+        if not isinstance(value, dict):
+            print(f"{key}: {value}")
+            continue
+        stages, models = value["stages"], ", ".join(value["models to train"])
+        print(f"{key}: kind {value['kind']}, weight {value['weight']:g}, {value['parts']} parts")
+        print(
+            "".join(f"  {stage}\n" for stage in stages) + (f"  models to train: {models}\n" if models else ""), end=""
+        )
+
+
+def _quality(call: Call) -> int:
+    from llemma.corpus.quality_models import train_models
+
+    figures = train_models(call.settings, call.progress)
+    if call.json:
+        _print_json({"run": str(call.settings.run), **figures})
+        return 0
+    print("documents: " + ", ".join(f"{n:,} {name}" for name, n in figures["documents"].items()))
+    if score := figures.get("mathscore"):
+        print(
+            f"mathscore.bin: {score['bytes']:,} bytes; on {score['report_examples']:,} held-out examples"
+            f" ({score['share']:.0%} mathematical): AUC {score['auc']:.3f}, precision {score['precision']:.3f},"
+            f" recall {score['recall']:.3f}, calibration error {score['ece']:.3f}"
+        )
+    if order := figures.get("perplexity"):
+        print(f"perplexity.bin: {order['bytes']:,} bytes; {order['words']:,} words, {order['vocabulary']:,} different")
+    print(call.settings.run)
     return 0
 
 
@@ -516,6 +557,10 @@ VERBS = {
     "corpus": Verb(
         summary="build a corpus: token shards with a manifest",
         words="RECIPE.toml", settings="corpus.pipeline:CorpusConfig", run=_corpus,
+    ),
+    "quality": Verb(
+        summary="train the models that judge the quality of documents",
+        words="[FILE.toml]", settings="corpus.quality_models:QualityConfig", run=_quality,
     ),
     "extract": Verb(
         summary="web pages and other files to text with every formula kept as LaTeX: JSON lines",

@@ -36,10 +36,11 @@ EXTRA_OF = {
     "matplotlib": "page",
     "ray": "ray",
     "vllm": "vllm",
+    "py3langid": "corpus",
+    "pyarrow": "corpus",
     "selectolax": "corpus",
     "fastwarc": "corpus",
     "zstandard": "corpus",
-    "pyarrow": "corpus",
 }
 
 

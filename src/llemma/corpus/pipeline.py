@@ -1,8 +1,8 @@
 """Builds a corpus folder from a recipe: documents → filters → tokeniser → token shards with a manifest.
 
-A stage is a function from one document to a reason for dropping it (or ``None``). The unit of work is a
-source: a finished source has a row in ``rows.jsonl`` and is never done again; a killed build starts the
-unfinished one over. Sources are mixed at training time by the weights in the manifest, not here.
+First the parts of a source are read and judged (``prepare``), by several processes, then its documents are tokenised in
+order. A finished part or source has a row in ``rows.jsonl`` and is never done again; a killed build goes on with the
+unfinished ones. Sources are mixed at training time by the weights in the manifest, not here.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import hashlib
 import itertools
 import math
 import re
+import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,15 @@ from typing import Any
 import numpy as np
 
 from llemma import plugins
-from llemma.config import build, setting, to_table
-from llemma.corpus import code_filter
+from llemma.config import setting, to_table
+from llemma.corpus import code_filter, quality
+from llemma.corpus.prepare import Part, merged, prepare, read_parts, source_options, split, writable
+from llemma.corpus.quality import QualityEntry
+from llemma.corpus.quality_models import QualityConfig, train_models
 from llemma.corpus.shards import Shard, ShardWriter, read_manifest
 from llemma.errors import ConfigError, DataError
 from llemma.records import Document, Event, Progress, silent, to_row
-from llemma.run import Run, open_run, sha256_file
+from llemma.run import Run, cores, open_run, sha256_file
 
 BATCH = 512  # documents tokenised in one call of the library
 SAMPLES = 3  # example documents of each source kept in the manifest for the report
@@ -39,6 +43,7 @@ class SourceEntry:
     kind: str = setting("", "plug-in that yields the documents (default: the entry's own name)")
     weight: float = setting(1.0, "share of the training mixture, relative to the other sources")
     rule: str = setting("", "language of the code rule that filters the files (empty: none)")
+    quality: QualityEntry = setting(factory=QualityEntry, help="rules of quality for the documents")
     options: Mapping[str, Any] = setting(factory=dict, help="settings of the plug-in")
 
     def __post_init__(self) -> None:
@@ -68,6 +73,9 @@ class CorpusConfig:
     valid_share: float = setting(0.02, "share of documents held out for validation, by hash of their text")
     shard_tokens: int = setting(50_000_000, "tokens per shard file")
     min_bytes: int = setting(20, "drop shorter documents")
+    workers: int = setting(0, "processes that read and judge documents (0: one per core)")
+    keep_text: bool = setting(False, "keep the texts of the kept documents in the folder parts/")
+    dry_run: bool = setting(False, "show what would be done, write nothing")
     run: Path = setting(Path("runs/corpus"), "folder the corpus is written to")
 
     def __post_init__(self) -> None:
@@ -80,11 +88,13 @@ class CorpusConfig:
                 raise ValueError(f"sources.{name!r}: a source's name is part of file names; use letters, digits, -, _")
         if self.shard_tokens < 1:
             raise ValueError(f"shard_tokens={self.shard_tokens} must be at least 1")
+        if self.workers < 0:
+            raise ValueError(f"workers={self.workers}: must not be negative")
         if not 0 <= self.valid_share < 1:
             raise ValueError(f"valid_share={self.valid_share} must lie in 0..1")
 
 
-Reader = Callable[[], Iterator[Document]]
+FREE = ("run", "workers", "dry_run")  # settings that may differ when a build goes on
 
 
 def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[str, Any]:
@@ -92,64 +102,132 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
 
     Raises ConfigError for a bad recipe before anything is written, DataError for unreadable input.
     """
-    readers = {name: _reader(name, entry) for name, entry in config.sources.items()}
-    rules = {name: code_filter.rule(e.rule) if e.rule else None for name, e in config.sources.items()}
+    sources = _parts(config)
     given = _load(config.tokenizer.path) if config.tokenizer.path else None
     started = time.perf_counter()
-    with open_run(config.run, "corpus", to_table(config), free=("run",)) as run:
+    with open_run(config.run, "corpus", _settings(config), free=FREE) as run:
         if (run.folder / "manifest.json").exists():
             return read_manifest(run.folder)
         for part in run.folder.rglob(".*.part"):
             part.unlink()  # a killed process left it; this one holds the lock
-        tokenizer = _tokenizer(config, given, readers, run, progress)
-        (run.folder / "shards").mkdir(exist_ok=True)
-        for name, read in readers.items():
+        for name in ("parts", "shards"):
+            (run.folder / name).mkdir(exist_ok=True)
+        _train_quality(config, progress)
+        tokenizer = _tokenizer(config, given, sources, run, progress)
+        for name, parts in sources.items():
             if f"source:{name}" not in run.ids:
-                rule = rules[name]
-                stages = (_short(config.min_bytes), *([_coded(rule)] if rule else []), _duplicate())
-                run.append([_one_source(config, run, name, kept(read(), stages), tokenizer, progress)])
+                _prepare(config, parts, run, progress)
+                run.append([_one_source(config, run, name, parts, tokenizer, progress)])
+        if not config.keep_text:
+            shutil.rmtree(run.folder / "parts")
         manifest = _manifest(config, run, tokenizer.vocab_size, time.perf_counter() - started)
         run.write_json("manifest.json", manifest)
     return manifest
 
 
-def kept(
-    documents: Iterable[Document], stages: Iterable[Callable[[Document], str | None]]
-) -> Iterator[tuple[Document, str | None]]:
-    """Each document with the first stage's reason to drop it, or None when every stage keeps it."""
-    chain = tuple(stages)
-    for document in documents:
-        yield document, next((reason for stage in chain if (reason := stage(document))), None)
+def plan(config: CorpusConfig) -> dict[str, Any]:
+    """What a build would do, source by source, without doing it. Raises ConfigError as the build would."""
+    if config.tokenizer.path:
+        _load(config.tokenizer.path)
+    found: dict[str, Any] = {"run": str(config.run), "workers": config.workers or cores()}
+    for name, parts in _parts(config).items():
+        entry = config.sources[name]
+        stages = [f"at least {config.min_bytes} bytes", *([f"code rule {entry.rule}"] if entry.rule else [])]
+        if entry.quality.profile:
+            stages += [
+                f"{entry.quality.profile}.{line}" for line in quality.describe(quality.load_profile(entry.quality))
+            ]
+        found[f"source {name}"] = {
+            "kind": entry.kind or name,
+            "weight": entry.weight,
+            "parts": len(parts),
+            "stages": [*stages, "exact duplicate"],
+            "models to train": list(quality.needs(entry.quality)),
+        }
+    path = config.tokenizer.path
+    found["tokenizer"] = f"from {path}" if path else f"trained, {config.tokenizer.vocab_size} entries"
+    return found
 
 
-def _reader(name: str, entry: SourceEntry) -> Reader:
-    module = plugins.load("sources", entry.kind or name)
-    if not (hasattr(module, "Options") and hasattr(module, "documents")):
-        raise ConfigError(f"{entry.kind or name} is not a source: it needs a dataclass Options and documents(options)")
-    options = build(module.Options, entry.options, where=f"sources.{name}: ", prefix="options.")
-    return lambda: iter(module.documents(options))
+def _settings(config: CorpusConfig) -> dict[str, Any]:
+    """What is stored with the run."""
+    return {key: value for key, value in to_table(config).items() if key != "dry_run"}
 
 
-def _short(min_bytes: int) -> Callable[[Document], str | None]:
-    return lambda document: "too short" if len(document.text.encode("utf-8", "surrogatepass")) < min_bytes else None
+def _parts(config: CorpusConfig) -> dict[str, list[Part]]:
+    """The parts of every source; a mistake in the recipe is found here."""
+    found = {}
+    for name, entry in config.sources.items():
+        options = source_options(name, entry.kind, entry.options)
+        if entry.rule:
+            code_filter.rule(entry.rule)
+        quality.check(entry.quality)
+        pieces = split(name, entry.kind, options)
+        if not pieces:
+            raise DataError(f"source {name}: nothing to read; check its options")
+        found[name] = [
+            Part(
+                source=name,
+                number=number,
+                kind=entry.kind,
+                options=to_table(piece),
+                rule=entry.rule,
+                quality=entry.quality,
+                models=config.run / "quality",
+                min_bytes=config.min_bytes,
+                out=config.run / "parts" / f"{name}-{number:05d}.jsonl",
+            )
+            for number, piece in enumerate(pieces)
+        ]
+    return found
 
 
-def _coded(rule: code_filter.CodeRule) -> Callable[[Document], str | None]:
-    return lambda document: code_filter.refusal(rule, document.text)
+def _train_quality(config: CorpusConfig, progress: Progress) -> None:
+    """Train the models that some source asks for and names no file of."""
+    wanted = {name for entry in config.sources.values() for name in quality.needs(entry.quality)}
+    if wanted:
+        models = tuple(name for name in ("mathscore", "perplexity") if name in wanted)
+        train_models(QualityConfig(models=models, run=config.run / "quality"), progress)
 
 
-def _duplicate() -> Callable[[Document], str | None]:
-    """Exact duplicates within the source: the first of equal texts (outer space apart) is kept."""
+def _prepare(config: CorpusConfig, parts: list[Part], run: Run, progress: Progress) -> None:
+    """Read and judge the parts that have no row yet. Raises DataError when no document of the source is kept."""
+    name, mine = parts[0].source, {part.id: part for part in parts}
+    stored = {row["id"]: row for row in run.rows() if row["id"].startswith(f"part:{name}:")}
+    for key, row in stored.items():
+        if key not in mine or row["input"] != mine[key].input:
+            raise DataError(
+                f"source {name}: its input has changed since this build began; use run=OTHER or delete {run.folder}"
+            )
+    missing = [part for key, part in mine.items() if key not in stored]
+    for done, row in enumerate(prepare(missing, config.workers or cores()), len(stored) + 1):
+        run.append([row])
+        stored[row["id"]] = row
+        if len(parts) > 1:
+            progress(Event(stage=f"read: {name}", done=done, total=len(parts), unit="parts"))
+    if not any(row["kept"] for row in stored.values()):
+        run.truncate(run.ids - mine.keys())  # the input may be mended: then it is read again
+        dropped = merged(stored.values())["dropped"]
+        reasons = ", ".join(f"{n} × {reason}" for reason, n in dropped.items()) or "the source yields none"
+        raise DataError(f"source {name}: no document left ({reasons}); check its options")
+
+
+def _judged(parts: list[Part], run: Run) -> dict[str, Any]:
+    """Counts and samples of what was dropped from the parts of a source."""
+    mine = {part.id for part in parts}
+    return merged(row for row in run.rows() if row["id"] in mine)
+
+
+def _duplicates(documents: Iterable[Document], dropped: Counter[str]) -> Iterator[Document]:
+    """The documents without exact duplicates: the first of equal texts (outer space apart) is kept."""
     seen: set[bytes] = set()
-
-    def stage(document: Document) -> str | None:
+    for document in documents:
         name = hashlib.blake2b(document.text.strip().encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if name in seen:
-            return "exact duplicate"
-        seen.add(name)
-        return None
-
-    return stage
+            dropped["exact duplicate"] += 1
+        else:
+            seen.add(name)
+            yield document
 
 
 def _load(path: str) -> Any:
@@ -160,14 +238,20 @@ def _load(path: str) -> Any:
     return tokenizer
 
 
-def _tokenizer(config: CorpusConfig, given: Any, readers: Mapping[str, Reader], run: Run, progress: Progress) -> Any:
+def _tokenizer(
+    config: CorpusConfig, given: Any, sources: Mapping[str, list[Part]], run: Run, progress: Progress
+) -> Any:
+    """The given tokeniser, or one trained on the kept documents of all sources."""
     if (run.folder / "tokenizer.json").exists():  # the one that the finished sources were tokenised with
         return _load(str(run.folder))
     tokenizer = given
     if tokenizer is None:
         tokens = plugins.import_module("llemma.tokens.tokenizer")
+        for parts in sources.values():
+            _prepare(config, parts, run, progress)
         progress(Event(stage="tokeniser", note="training byte-level BPE, one token per digit"))
-        texts = (t for name in sorted(readers) for t in _sample(readers[name](), config.tokenizer.sample_bytes))
+        readers = (read_parts([part.out for part in sources[name]], name) for name in sorted(sources))
+        texts = (text for documents in readers for text in _sample(documents, config.tokenizer.sample_bytes))
         tokenizer = tokens.train_tokenizer(texts, config.tokenizer.vocab_size)
     tokenizer.save(run.folder)
     return tokenizer
@@ -176,7 +260,7 @@ def _tokenizer(config: CorpusConfig, given: Any, readers: Mapping[str, Reader], 
 def _sample(documents: Iterator[Document], limit: int) -> Iterator[str]:
     total = 0
     for document in documents:
-        text = _writable(document.text)[: max(0, limit - total)]
+        text = writable(document.text)[: max(0, limit - total)]
         total += len(text.encode())
         yield text
         if total >= limit:
@@ -187,46 +271,40 @@ def _one_source(
     config: CorpusConfig,
     run: Run,
     name: str,
-    judged: Iterator[tuple[Document, str | None]],
+    parts: list[Part],
     tokenizer: Any,
     progress: Progress,
 ) -> dict[str, Any]:
     """Tokenise one source into its shards; the row that says so."""
     counts: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
+    judged = _judged(parts, run)
+    dropped = judged["dropped"]
+    unique = _duplicates(read_parts([part.out for part in parts], name), dropped)
     samples: list[dict[str, str]] = []
     folder, limit = run.folder / "shards", config.shard_tokens
     with ShardWriter(folder, name, "train", limit) as train, ShardWriter(folder, name, "valid", limit) as valid:
-        while chunk := list(itertools.islice(judged, BATCH)):
-            dropped.update(reason for _, reason in chunk if reason)
-            documents = [document for document, reason in chunk if not reason]
-            texts = [_writable(d.text) for d in documents]
+        while documents := list(itertools.islice(unique, BATCH)):
+            texts = [writable(d.text) for d in documents]
             for document, text, ids in zip(documents, texts, tokenizer.encode_batch(texts), strict=True):
                 held_out = _held_out(text, config.valid_share)
                 (valid if held_out else train).add(np.append(ids, tokenizer.end_id))
                 counts.update(documents=1, bytes=len(text.encode()), tokens=len(ids) + 1)
                 if len(samples) < SAMPLES:
-                    samples.append({"id": _writable(document.id), "text": text[:2000]})
+                    samples.append({"id": writable(document.id), "text": text[:2000]})
             figures = {"tokens": counts["tokens"], "dropped": dropped.total()}
-            total = counts["documents"] if len(chunk) < BATCH else None  # known with the last chunk
+            total = counts["documents"] if len(documents) < BATCH else None  # known with the last chunk
             stage = f"corpus: {name}"
             progress(Event(stage=stage, done=counts["documents"], total=total, unit="documents", figures=figures))
-    if not counts["documents"]:
-        reasons = ", ".join(f"{n} × {reason}" for reason, n in dropped.items()) or "the source yields none"
-        raise DataError(f"source {name}: no document left ({reasons}); check its options")
     return {
         "id": f"source:{name}",
         "name": name,
         **counts,
         "dropped": dict(dropped.most_common()),
+        "removed": dict(judged["removed"].most_common()),
+        "drop_samples": judged["drop_samples"],
         "shards": [to_row(shard) for shard in (*train.shards, *valid.shards)],
         "samples": samples,
     }
-
-
-def _writable(text: str) -> str:
-    """The text with ``?`` for half surrogate pairs, which UTF-8 cannot store."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _held_out(text: str, share: float) -> bool:
@@ -236,7 +314,7 @@ def _held_out(text: str, share: float) -> bool:
 
 
 def _manifest(config: CorpusConfig, run: Run, vocab_size: int, seconds: float) -> dict[str, Any]:
-    rows = {row["name"]: row for row in run.rows()}
+    rows = {row["name"]: row for row in run.rows() if row["id"].startswith("source:")}
     sources = {
         name: {
             "documents": rows[name]["documents"],
@@ -244,6 +322,7 @@ def _manifest(config: CorpusConfig, run: Run, vocab_size: int, seconds: float) -
             "tokens": rows[name]["tokens"],
             "weight": entry.weight,
             "dropped": rows[name]["dropped"],
+            "removed": rows[name]["removed"],
         }
         for name, entry in config.sources.items()
     }
@@ -256,5 +335,6 @@ def _manifest(config: CorpusConfig, run: Run, vocab_size: int, seconds: float) -
         "shards": shards,
         "tokenizer": {"sha256": sha256_file(run.folder / "tokenizer.json"), "vocab_size": vocab_size},
         "samples": {name: rows[name]["samples"] for name in config.sources},
+        "drop_samples": {name: rows[name]["drop_samples"] for name in config.sources},
         "seconds": round(seconds, 1),
     }

@@ -3,7 +3,11 @@
 A source is a file here with
 
 - ``Options``: a frozen dataclass of its settings (every field with a default and ``metadata={"help": ...}``),
-- ``documents(options) -> Iterator[Document]``: deterministic, in a fixed order, ids unique within the source.
+- ``documents(options) -> Iterator[Document]``: deterministic, in a fixed order, ids unique within the source,
+- and, where the input has parts (files, archives), ``parts(options) -> list[Options]``: settings of the same source
+  that yield, one after the other, the same documents. Parts are read by several processes, and a killed build resumes
+  at them.
 
+Where some input has no text, ``documents(options, dropped)`` counts the reasons in the ``Counter`` it is handed.
 A source reads; it does not filter for quality. Dropping with a reason is the corpus pipeline's work.
 """

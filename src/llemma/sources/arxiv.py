@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -62,6 +62,11 @@ def documents(options: Options, dropped: Counter[str] | None = None) -> Iterator
                 yield Document(id=name, text=paper.text, source="arxiv", meta=meta)
             elif dropped is not None:
                 dropped[(paper.error or "no text").partition(":")[0]] += 1
+
+
+def parts(options: Options) -> list[Options]:
+    """The settings of one part for each path that was given: name archives one by one to read them side by side."""
+    return [replace(options, paths=(path,)) for path in options.paths] or [options]
 
 
 def _papers(path: Path, name: str, kept: TexOptions, limit: int) -> Iterator[tuple[str, Extracted]]:

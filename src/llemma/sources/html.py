@@ -5,8 +5,9 @@ Reads; the ledger of each page's formulas is in ``meta``, and what is good enoug
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llemma.config import setting
@@ -14,6 +15,8 @@ from llemma.errors import ConfigError, DataError
 from llemma.extract.files import KINDS, read_limited
 from llemma.extract.html_math import extract_html
 from llemma.records import Document, to_row
+
+PART, MOST_PARTS = 16, 256  # each part lists the folders again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,29 +27,46 @@ class Options:
     formulas: bool = setting(False, "only pages that hold formulas")
     main: bool = setting(True, "only the main text of each page, without menus and comments")
     max_bytes: int = setting(16_000_000, "leave out larger pages")
+    only: tuple[str, ...] = setting((), "ids of the pages to read (default: all)")
 
 
-def documents(options: Options) -> Iterator[Document]:
+def documents(options: Options, dropped: Counter[str] | None = None) -> Iterator[Document]:
     """One document a page, folders in sorted order; the id is the path below the folder's name.
 
+    Pages without text are left out, and the reasons counted in ``dropped``.
     Raises ConfigError without paths, DataError for a path that does not exist or a folder without pages.
     """
-    if not options.paths:
-        raise ConfigError("source html needs options.paths")
+    dropped = Counter() if dropped is None else dropped
+    only = set(options.only)
     for name, file in _files(options.paths):
+        if only and name not in only:
+            continue
         if file.stat().st_size > options.max_bytes:
+            dropped["page too large"] += 1
             continue
         try:
             data = read_limited(file, options.max_bytes)
         except DataError:  # a packed page that is too large or broken
+            dropped["unreadable page"] += 1
             continue
         one = extract_html(data, name=name, main=options.main)
         if one.text and (one.formulas.kept or not options.formulas):
             meta = {"title": one.title, "formulas": to_row(one.formulas)}
             yield Document(id=name, text=one.text, source="html", meta=meta)
+        else:
+            dropped["page without formulas" if one.text else "page without text"] += 1
+
+
+def parts(options: Options) -> list[Options]:
+    """The settings of parts of at least ``PART`` pages each, at most ``MOST_PARTS`` parts."""
+    names = [name for name, _ in _files(options.paths) if not options.only or name in options.only]
+    size = max(PART, -(-len(names) // MOST_PARTS))
+    return [replace(options, only=tuple(names[at : at + size])) for at in range(0, len(names), size)]
 
 
 def _files(paths: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
+    if not paths:
+        raise ConfigError("source html needs options.paths")
     endings = KINDS["html"].endings
     for path in paths:
         if path.is_dir():

@@ -6,7 +6,7 @@ A row without a text is an error with file and line. Columns that are not asked 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llemma.config import setting
@@ -27,14 +27,23 @@ class Options:
 
 def documents(options: Options) -> Iterator[Document]:
     """One document a row, files in the given order (folders: sorted). Raises DataError, ConfigError."""
+    for file in _files(options):
+        yield from _read(file, options)
+
+
+def parts(options: Options) -> list[Options]:
+    """The settings of one part a file."""
+    return [replace(options, paths=(file,)) for file in _files(options)]
+
+
+def _files(options: Options) -> Iterator[Path]:
     if not options.paths:
         raise ConfigError("source jsonl needs options.paths")
     for path in options.paths:
         files = sorted(p for p in path.rglob("*") if p.is_file() and _is_rows(p.name)) if path.is_dir() else [path]
         if not files:
             raise DataError("no .jsonl or .parquet files in this folder", where=path)
-        for file in files:
-            yield from _read(file, options)
+        yield from files
 
 
 def _is_rows(name: str) -> bool:

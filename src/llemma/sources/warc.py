@@ -7,8 +7,9 @@ documents.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llemma.config import setting
@@ -30,19 +31,38 @@ class Options:
     max_bytes: int = setting(4_000_000, "leave out larger pages")
 
 
-def documents(options: Options) -> Iterator[Document]:
-    """One document a page; the id is FILE#NUMBER. Raises DataError for a file that is no WARC file or breaks off."""
-    if not options.paths:
+def documents(options: Options, dropped: Counter[str] | None = None) -> Iterator[Document]:
+    """One document a page; the id is FILE#NUMBER. Pages left out are counted in ``dropped``, by reason.
+
+    Raises ConfigError without paths, DataError for a file that is no WARC file or breaks off.
+    """
+    dropped = Counter() if dropped is None else dropped
+    for file in _files(options.paths):
+        for number, page in enumerate(read_pages(file, max_bytes=options.max_bytes)):
+            if page.error:
+                dropped["unreadable page"] += 1
+                continue
+            if options.formulas and not may_hold_formulas(page.data):
+                dropped["page without formulas"] += 1
+                continue
+            one = extract_html(page.data, charset=page.charset)
+            if one.text and (one.formulas.kept or not options.formulas):
+                meta = {"url": page.url, "date": page.date, "title": one.title, "formulas": to_row(one.formulas)}
+                yield Document(id=f"{file.name}#{number}", text=one.text, source="warc", meta=meta)
+            else:
+                dropped["page without formulas" if one.text else "page without text"] += 1
+
+
+def parts(options: Options) -> list[Options]:
+    """The settings of one part a file."""
+    return [replace(options, paths=(file,)) for file in _files(options.paths)]
+
+
+def _files(paths: tuple[Path, ...]) -> Iterator[Path]:
+    if not paths:
         raise ConfigError("source warc needs options.paths")
-    for path in options.paths:
+    for path in paths:
         files = sorted(p for p in path.rglob("*") if p.name.endswith(_ENDINGS)) if path.is_dir() else [path]
         if not files:
             raise DataError(f"no file here ends in {', '.join(_ENDINGS)}", where=path)
-        for file in files:
-            for number, page in enumerate(read_pages(file, max_bytes=options.max_bytes)):
-                if page.error or (options.formulas and not may_hold_formulas(page.data)):
-                    continue
-                one = extract_html(page.data, charset=page.charset)
-                if one.text and (one.formulas.kept or not options.formulas):
-                    meta = {"url": page.url, "date": page.date, "title": one.title, "formulas": to_row(one.formulas)}
-                    yield Document(id=f"{file.name}#{number}", text=one.text, source="warc", meta=meta)
+        yield from files

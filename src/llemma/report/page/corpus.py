@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llemma.report.page.read import Folder, finite, json_object, listed, table, whole, words
@@ -14,7 +15,10 @@ LONGEST_EXAMPLE = 1_500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One source of a corpus; ``share`` is its part of all tokens (of all bytes without tokens)."""
+    """One source of a corpus; ``share`` is its part of all tokens (of all bytes without tokens).
+
+    ``removed`` counts lines taken out of documents, ``rejected`` are dropped documents: reason, detail, id, text.
+    """
 
     name: str
     documents: int
@@ -23,7 +27,9 @@ class Source:
     share: float | None
     weight: float | None
     dropped: tuple[tuple[str, int], ...]
+    removed: tuple[tuple[str, int], ...]
     examples: tuple[tuple[str, str], ...]
+    rejected: tuple[tuple[str, str, str, str], ...]
 
     @property
     def lost(self) -> int:
@@ -60,6 +66,7 @@ def read_corpus(folder: Folder) -> Corpus:
     """The corpus in ``folder``; missing parts are empty."""
     manifest, trouble = json_object(folder.path, "manifest.json")
     listing, samples = table(manifest.get("sources")), table(manifest.get("samples"))
+    rejects = table(manifest.get("drop_samples"))
     names = list(listing)[:MOST_SOURCES]
     notes = [] if trouble is None else [trouble]
     if len(listing) > len(names):
@@ -76,14 +83,27 @@ def read_corpus(folder: Folder) -> Corpus:
         shards=len(listed(manifest.get("shards"))),
         vocabulary=whole(tokenizer.get("vocab_size")),
         tokenizer=one_line(words(tokenizer.get("sha256")), 16),
-        sources=tuple(_source(name, table(listing[name]), samples.get(name), unit, total) for name in names),
+        sources=tuple(
+            _source(name, table(listing[name]), samples.get(name), rejects.get(name), unit, total) for name in names
+        ),
         notes=tuple(notes),
     )
 
 
-def _source(name: str, row: object, samples: object, unit: str, total: int) -> Source:
+def _counts(value: object) -> list[tuple[str, int]]:
+    return [(one_line(reason, 60), whole(n)) for reason, n in list(table(value).items())[:40]]
+
+
+def _rejected(value: object) -> Iterator[tuple[str, str, str, str]]:
+    for reason, samples in list(table(value).items())[:40]:
+        for sample in map(table, listed(samples)[:MOST_EXAMPLES]):
+            detail, name = one_line(words(sample.get("detail")), 100), one_line(words(sample.get("id")))
+            yield one_line(reason, 60), detail, name, words(sample.get("text"))
+
+
+def _source(name: str, row: object, samples: object, rejects: object, unit: str, total: int) -> Source:
     facts = table(row)
-    dropped = [(one_line(reason, 60), whole(n)) for reason, n in list(table(facts.get("dropped")).items())[:40]]
+    dropped = _counts(facts.get("dropped"))
     examples = [table(sample) for sample in listed(samples)[:MOST_EXAMPLES]]
     return Source(
         name=one_line(name, 60),
@@ -93,5 +113,7 @@ def _source(name: str, row: object, samples: object, unit: str, total: int) -> S
         share=whole(facts.get(unit)) / total if total else None,
         weight=finite(facts.get("weight")),
         dropped=tuple(sorted(dropped, key=lambda pair: (-pair[1], pair[0]))),
+        removed=tuple(_counts(facts.get("removed"))),
+        rejected=tuple(_rejected(rejects)),
         examples=tuple((one_line(words(e.get("id"))), words(e.get("text"))) for e in examples),
     )
