@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import select
 import signal
@@ -25,6 +26,8 @@ from llemma.sandbox.command import CommandLimits, Walled, walled
 
 _START = 600.0  # seconds until it must be ready: a Mathlib on a slow disk, a busy machine
 _LONGEST = 256 << 20  # bytes of one answer
+_NO_MEMORY = ("out of memory", "memory exhausted", "cannot enlarge memory")
+_NO_STACK = ("stack overflow", "call stack size")
 _TICK = 0.05  # seconds between two looks at the memory
 _SOURCES = Path(__file__).parent
 # Memory is watched from outside, as what may be used depends on the libraries; this only stops the absurd.
@@ -192,15 +195,18 @@ class Process:
         return None
 
     def _death(self) -> Failure:
+        """Why it ended, from its exit code and what it said last."""
         assert self._child is not None
         code = self._child.wait()
-        said = " ".join(self._stderr.decode("utf-8", "replace").split())
-        memory = any(sign in said.lower() for sign in ("out of memory", "memory exhausted", "cannot enlarge memory"))
-        if code == -signal.SIGKILL or memory:
+        said = self._stderr.decode("utf-8", "replace")
+        lower = said.lower()
+        if code == -signal.SIGKILL or any(sign in lower for sign in _NO_MEMORY):
             return Failure(kind="memory", message="the prover was ended for want of memory")
-        deep = "stack overflow" in said.lower() or "call stack size" in said.lower() or code == -signal.SIGSEGV
-        why = "its stack overflowed" if deep else f"it ended with code {code}: {said[-300:]}"
-        return Failure(kind="crash", message=f"the prover died: {why}")
+        if code == -signal.SIGSEGV or any(sign in lower for sign in _NO_STACK):
+            return Failure(kind="crash", message="the prover died: its stack overflowed")
+        cause = re.search(r"\w*Error: [^\n]*", said)
+        last = cause.group() if cause else " ".join(said.split())[-300:]
+        return Failure(kind="crash", message=f"the prover died with code {code}: {last}")
 
 
 def _write(into: int, left: memoryview) -> memoryview:
