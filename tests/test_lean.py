@@ -247,4 +247,6 @@ def test_declarations_are_not_believed_either(lean):
     assert "not among the declarations" in sent([], exprs)
     assert "no expression" in sent([["theorem", 1, [], 9, 2, 0, False]], exprs)
     assert sent([["theorem", 1, [], 0, 0, 0, False]], exprs) not in ("", "()")
+    family = ["inductive", 3, [], 0, [[3, 4, []]], 0, False]  # its type holds a projection
+    assert "projection" in sent([family], [*exprs, [9, 2, 0, 2]])
     assert "not a safe declaration" in sent([["def", 1, [], 1, 2, 0, True]], exprs)

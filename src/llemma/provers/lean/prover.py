@@ -144,7 +144,7 @@ class LeanProver:
         failed = self._worker.gate(before, text, limits.seconds)
         said = failed.message if failed else "one block of tactics, nothing forbidden in it"
         if hearing.add("gate", failed is None, said):
-            whole = f"{theorem.statement} := by (\n{text}\n)"
+            whole = f"{theorem.statement}\n  := by (\n{text}\n)"  # the statement may end in a comment
             self._hear(hearing, theorem, (before, whole, modules), limits)
         return hearing.verdict()
 

@@ -83,7 +83,7 @@ class Worker:
         before = self.prelude(theorem)
         if isinstance(before, Failure):
             return before
-        text = theorem.statement + " := by\n  skip"
+        text = theorem.statement + "\n  := by\n  skip"
         answer = self.process.ask({"op": "goal", "from": before, "text": text, "name": theorem.name}, _SLOW)
         if isinstance(answer, Failure):
             return answer
