@@ -288,7 +288,14 @@ partial def tableOfList : List Name → Table Name → Table Name
   | [], t => t
   | n :: ns, t => tableOfList ns (t.put n 1)
 
-def hasProjection (e : Expr) : Bool := match e.find? Expr.isProj with | some _ => true | none => false
+partial def hasProjection : Expr → Bool
+  | .proj _ _ _ => true
+  | .app f a => hasProjection f || hasProjection a
+  | .lam _ t b _ => hasProjection t || hasProjection b
+  | .forallE _ t b _ => hasProjection t || hasProjection b
+  | .letE _ t v b _ => hasProjection t || hasProjection v || hasProjection b
+  | .mdata _ e => hasProjection e
+  | _ => false
 
 partial def projectionIn : List InductiveType → Bool
   | [] => false

@@ -48,6 +48,7 @@ class Process:
         self._word = b""
         self._buffer = bytearray()
         self._stderr = bytearray()
+        self._noise = b""
 
     @property
     def alive(self) -> bool:
@@ -62,7 +63,8 @@ class Process:
         began = time.monotonic()
         child = self._spawn()
         self._child = child
-        self._word, self._buffer, self._stderr = secrets.token_hex(16).encode(), bytearray(), bytearray()
+        self._word, self._noise = secrets.token_hex(16).encode(), b""
+        self._buffer, self._stderr = bytearray(), bytearray()
         self.starts += 1
         ready = self._exchange(self._word + b"\n", time.monotonic() + _START, None)
         self.started = time.monotonic() - began
@@ -190,7 +192,9 @@ class Process:
         while (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
-            if line.startswith(self._word + b" "):
+            if not line.startswith(self._word + b" "):
+                self._noise = (self._noise + line + b"\n")[-8192:]  # errors in our own program stand here
+            else:
                 found = json.loads(line[len(self._word) + 1 :].decode("utf-8", "replace"))
                 return found if isinstance(found, dict) else {}
         return None
@@ -199,7 +203,7 @@ class Process:
         """Why it ended, from its exit code and what it said last."""
         assert self._child is not None
         code = self._child.wait()
-        said = self._stderr.decode("utf-8", "replace")
+        said = (self._noise + self._stderr).decode("utf-8", "replace")
         lower = said.lower()
         self.killed = code in (-signal.SIGKILL, 128 + signal.SIGKILL)
         if self.killed or any(sign in lower for sign in _NO_MEMORY):
