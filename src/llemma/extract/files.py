@@ -56,7 +56,9 @@ KINDS = {
     ),
     "arxiv": Kind(endings=(".tar", ".tar.gz", ".tgz", ".gz"), function="arxiv:extract_arxiv", archive=True),
     "notebook": Kind(
-        endings=(".ipynb",), function="notebook:extract_notebook", starts=(b'{"cells"', b'{\n "cells"', b'{\n "metadata"')
+        endings=(".ipynb",),
+        function="notebook:extract_notebook",
+        starts=(b'{"cells"', b'{\n "cells"', b'{\n "metadata"'),
     ),
 }
 
