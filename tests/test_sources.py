@@ -240,7 +240,7 @@ def test_jsonl_without_or_with_wrong_paths_says_so(tmp_path):
     with pytest.raises(DataError, match=r"gone\.jsonl: no such file or folder; check the path"):
         read(jsonl, paths=(tmp_path / "gone.jsonl",))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty: no \.jsonl files in this folder"):
+    with pytest.raises(DataError, match=r"empty: no \.jsonl or \.parquet files in this folder"):
         read(jsonl, paths=(tmp_path / "empty",))
 
 

@@ -38,6 +38,7 @@ EXTRA_OF = {
     "selectolax": "corpus",
     "fastwarc": "corpus",
     "zstandard": "corpus",
+    "pyarrow": "corpus",
 }
 
 

@@ -49,6 +49,17 @@ KINDS = {
     "warc": Kind(
         endings=(".warc", ".warc.gz", ".warc.zst"), function="warc:extract_warc", archive=True, starts=(b"warc/",)
     ),
+    "tex": Kind(
+        endings=(".tex", ".ltx", ".tex.gz"),
+        function="tex:extract_tex",
+        starts=(b"\\documentclass", b"\\documentstyle", b"\\begin{document}", b"\\section", b"\\input"),
+    ),
+    "arxiv": Kind(endings=(".tar", ".tar.gz", ".tgz", ".gz"), function="arxiv:extract_arxiv", archive=True),
+    "notebook": Kind(
+        endings=(".ipynb",),
+        function="notebook:extract_notebook",
+        starts=(b'{"cells"', b'{\n "cells"', b'{\n "metadata"'),
+    ),
 }
 
 

@@ -1,62 +1,57 @@
-"""Documents from JSON-lines files: one object a line, the text in one field.
+"""Documents from files of rows: JSON lines (plain, gzip, zstd) and Parquet; the text in one column.
 
-Reads plain and gzip files. A line that is not an object with a text is an error with file and line.
+A row without a text is an error with file and line. Columns that are not asked for are not read from Parquet files.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llemma.config import setting
 from llemma.errors import ConfigError, DataError, explain
 from llemma.records import Document
+from llemma.sources import _tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Where the lines are and how their fields are called."""
+    """Where the rows are and how their columns are called."""
 
-    paths: tuple[Path, ...] = setting((), "files (.jsonl, .jsonl.gz) or folders of them")
-    text: str = setting("text", "field that holds the text")
-    id: str = setting("id", "field that holds the id; without it the id is FILE:LINE")
+    paths: tuple[Path, ...] = setting((), "files (.jsonl, .jsonl.gz, .jsonl.zst, .parquet) or folders of them")
+    text: str = setting("text", "column that holds the text")
+    id: str = setting("id", "column that holds the id; without it the id is FILE:LINE")
+    meta: tuple[str, ...] = setting(("*",), "columns kept beside the text (*: all)")
 
 
 def documents(options: Options) -> Iterator[Document]:
-    """One document a line, files in the given order (folders: sorted). Raises DataError, ConfigError."""
+    """One document a row, files in the given order (folders: sorted). Raises DataError, ConfigError."""
     if not options.paths:
         raise ConfigError("source jsonl needs options.paths")
     for path in options.paths:
-        files = sorted(p for p in path.rglob("*.jsonl*") if p.is_file()) if path.is_dir() else [path]
+        files = sorted(p for p in path.rglob("*") if p.is_file() and _is_rows(p.name)) if path.is_dir() else [path]
         if not files:
-            raise DataError("no .jsonl files in this folder", where=path)
+            raise DataError("no .jsonl or .parquet files in this folder", where=path)
         for file in files:
             yield from _read(file, options)
 
 
+def _is_rows(name: str) -> bool:
+    return name.endswith(_tables.ENDINGS) and not name.endswith((".json", ".json.gz", ".json.zst"))
+
+
 def _read(file: Path, options: Options) -> Iterator[Document]:
-    number = 0
+    every = options.meta == ("*",)
+    columns: Sequence[str] | None = None if every else [options.text, options.id, *options.meta]
     try:
-        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                row = json.loads(line.decode("utf-8"))
-                if not isinstance(row, dict) or not isinstance(row.get(options.text), str):
-                    where = f"{file}:{number}"
-                    raise DataError(f"expected an object with a string field {options.text!r}", where=where)
-                name = str(row.get(options.id, f"{file.name}:{number}"))
-                meta = {k: v for k, v in row.items() if k not in (options.text, options.id)}
-                yield Document(id=name, text=row[options.text], source="jsonl", meta=meta)
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 text: {error.reason}", where=f"{file}:{number}") from error
-    except ValueError as error:  # JSONDecodeError, or a number of more digits than Python reads
-        raise DataError(f"not valid JSON: {getattr(error, 'msg', error)}", where=f"{file}:{number}") from error
-    except (OSError, EOFError, zlib.error) as error:
+        opened = open(file, "rb")  # noqa: SIM115 - closed by `rows`
+    except OSError as error:
         raise DataError(explain(error), where=file) from error
-    if number == 0:
-        raise DataError("the file is empty", where=file)
+    for number, row in _tables.rows(opened, str(file), columns=columns):
+        if not isinstance(row.get(options.text), str):
+            raise DataError(f"expected an object with a string field {options.text!r}", where=f"{file}:{number}")
+        name = str(row.get(options.id, f"{file.name}:{number}"))
+        kept = row.keys() - {options.text, options.id} if every else row.keys() & set(options.meta)
+        meta = {key: value for key, value in row.items() if key in kept}
+        yield Document(id=name, text=row[options.text], source="jsonl", meta=meta)

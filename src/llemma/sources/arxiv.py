@@ -1,0 +1,83 @@
+"""Papers in LaTeX: arXiv's monthly tars, gzipped sources, folders that hold one paper each.
+
+Yields what ``llemma.extract.tex`` makes of each paper. What has no text is left out, and the reasons are counted in
+``Dropped`` when the caller hands one in; choosing papers by content is the corpus pipeline's work.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from llemma.config import setting
+from llemma.errors import ConfigError, DataError
+from llemma.extract.arxiv import arxiv_id, extract_arxiv, is_arxiv_id
+from llemma.extract.ledger import Extracted
+from llemma.extract.tex import Refusal, TexOptions, clean_project
+from llemma.extract.tex.project import read_folder
+from llemma.records import Document, to_row
+
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".gz")
+_TEX = (".tex", ".ltx")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Which papers, and what is kept of them."""
+
+    paths: tuple[Path, ...] = setting((), "archives, .tex files, or folders of archives and of papers")
+    profile: Literal["default", "redpajama"] = setting("default", "default, or redpajama: its cleaner, quirks kept")
+    appendix: bool = setting(True, "keep appendices")
+    bibliography: bool = setting(False, "keep lists of references")
+    pictures: bool = setting(False, "keep TikZ and other drawings")
+    supplements: bool = setting(False, "add a project's other documents to the paper")
+    max_bytes: int = setting(64_000_000, "leave out papers whose packed source is larger")
+
+
+def documents(options: Options, dropped: Counter[str] | None = None) -> Iterator[Document]:
+    """One document a paper, archives and folders in sorted order.
+
+    The id is arXiv's identifier where the name is one, else the path inside the folder that was given. A folder without
+    archives that holds TeX is one paper; so is each such folder inside one that holds none.
+    Raises ConfigError without paths, DataError for a path that does not exist.
+    """
+    if not options.paths:
+        raise ConfigError("source arxiv needs options.paths")
+    kept = TexOptions(
+        profile=options.profile,
+        appendix=options.appendix,
+        bibliography=options.bibliography,
+        pictures=options.pictures,
+        supplements=options.supplements,
+    )
+    for path in options.paths:
+        if not path.exists():
+            raise DataError("no such file or folder", where=path)
+        for name, paper in _papers(path, path.resolve().name, kept, options.max_bytes):
+            if paper.text:
+                meta = {"title": paper.title, "formulas": to_row(paper.formulas), **paper.meta}
+                yield Document(id=name, text=paper.text, source="arxiv", meta=meta)
+            elif dropped is not None:
+                dropped[(paper.error or "no text").partition(":")[0]] += 1
+
+
+def _papers(path: Path, name: str, kept: TexOptions, limit: int) -> Iterator[tuple[str, Extracted]]:
+    if path.is_file():
+        for paper in extract_arxiv(path, max_bytes=limit, options=kept):
+            identifier = arxiv_id(paper.part or path.name)
+            yield (identifier if is_arxiv_id(identifier) else f"{name}#{paper.part}" if paper.part else name), paper
+        return
+    inside = sorted(p for p in path.iterdir() if not p.is_symlink() and not p.name.startswith("."))
+    archives = [p for p in inside if p.is_file() and p.name.endswith(_ARCHIVES)]
+    if not archives and any(p.is_file() and p.name.endswith(_TEX) for p in inside):
+        project = read_folder(path)
+        yield (
+            name,
+            Extracted(text="", error=project.reason) if isinstance(project, Refusal) else clean_project(project, kept),
+        )
+        return
+    for below in [*archives, *(p for p in inside if p.is_dir())]:
+        yield from _papers(below, f"{name}/{below.name}", kept, limit)
