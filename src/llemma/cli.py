@@ -414,6 +414,42 @@ def _python(call: Call) -> int:
     return int(done.status != "ok")
 
 
+def _prove(call: Call) -> int:
+    from llemma.report.proofs import as_lines
+
+    if call.settings.source.startswith("replay:"):
+        from llemma.prove.recorded import recompute
+
+        recorded = recompute(Path(call.settings.source.removeprefix("replay:")))
+        if call.json:
+            _print_json({"source": call.settings.source, "runs": recorded})
+        else:
+            from llemma.report.proofs import recorded_lines
+
+            print("\n".join(recorded_lines(recorded)))
+        return 0
+    from llemma.prove.prove import prove
+
+    result = prove(call.settings, progress=call.progress)
+    if call.json:
+        _print_json(result)
+    else:
+        print("\n".join(as_lines(result)))
+    return 0
+
+
+def _check(call: Call) -> int:
+    from llemma.prove.check import check
+    from llemma.report.proofs import verdict_lines
+
+    verdict = check(call.settings)
+    if call.json:
+        _print_json(verdict)
+    else:
+        print("\n".join(verdict_lines(verdict)))
+    return int(not verdict.proved)
+
+
 def _report(call: Call) -> int:
     from llemma.plugins import import_module
 
@@ -506,6 +542,15 @@ VERBS = {
     "python": Verb(
         summary="run a Python program in the sandbox; prints what it printed, then its value",
         words="FILE|-", settings="sandbox.limits:PythonConfig", run=_python, field="program",
+        interrupted="run the same command again",
+    ),
+    "prove": Verb(
+        summary="search for proofs with Lean, Coq or the toy prover: ladder, best-first, whole proofs, MCTS, sketches",
+        words="FILE|TASK", settings="prove.config:ProveConfig", run=_prove, field="source",
+    ),
+    "check": Verb(
+        summary="whether a text nobody trusts proves a statement: a verdict in layers; exit code 0 proved, 1 not",
+        words="FILE", settings="prove.config:CheckConfig", run=_check, field="file",
         interrupted="run the same command again",
     ),
     "export": Verb(

@@ -62,6 +62,15 @@ class Streaming(Protocol):
 
 
 @runtime_checkable
+class Beam(Protocol):
+    """A back end that can search for the likeliest completions of a prompt."""
+
+    def beam(self, prompt: str, width: int, sampling: Sampling) -> list[Completion]:
+        """The ``width`` best completions by beam search, the likeliest per token first; nothing in it is random."""
+        ...
+
+
+@runtime_checkable
 class Recording(Protocol):
     """A back end that knows some problems only."""
 

@@ -106,7 +106,7 @@ def load_tasks(specs: Sequence[str], options: Mapping[str, Any]) -> list[Task]:
     """
     modules = []
     for spec in specs:
-        name, variant = _split_spec(spec)
+        name, variant = split_spec(spec)
         module = plugins.load("tasks", name)
         if not (hasattr(module, "Options") and hasattr(module, "load")):
             raise ConfigError(f"{name} is not a task: a task file has a dataclass Options and load(options)")
@@ -136,7 +136,7 @@ def request_seed(seed: int, task: str, problem: str, k: int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def _split_spec(spec: str) -> tuple[str, str]:
+def split_spec(spec: str) -> tuple[str, str]:
     """The name (or path) and the variant; a path may hold colons, so its end is looked for."""
     if spec.endswith(".py"):
         return spec, ""

@@ -83,6 +83,12 @@ PUBLISHED = {
         sha256="1ba4a68d9e613743339cc1c46e12f8a22e10993cfc4f0d31321324f03f96210b",
         source_sha256="bcfe1f1c17a1da7f09b5f755cead7a510dece8f9b40fcc2c0ac4db93bb915256",
     ),
+    "formal2formal": Published(
+        file="formal2formal__fewshot.txt", path="proofsearch.py", name="prompt",
+        sha256="98d756b0d69ed172cafc18c98237cd71fd6c15e2a0e063d1d0ddd0414b55f1b0",
+        source_sha256="277a4728bbced64c3353b0a2fec8044ed32dab7cb07c306dc9d037d07060a866",
+        repo="wellecks/llemma_formal2formal", commit="0931a1e27ede893b14b30da601dbf97f2b3ab42d",
+    ),
 }  # fmt: skip
 
 
