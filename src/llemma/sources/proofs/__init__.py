@@ -1,0 +1,78 @@
+"""Theorems with proofs that this project generates, as text for small models of tactics.
+
+Families (``logic``, ``booleans``, ``equations``, ``induction``) draw statements in Coq together with tactics that
+prove them by construction. A real Coq then takes every step; what it shows is the state that stands beside each
+tactic in the text. Recording needs Coq once: its result is kept in a file, from which the text is read without a
+prover. The theorems of the task ``library`` are left out, whatever their bound names are; ``shape`` tells which
+variants of them are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from llemma.config import check_seed, setting
+from llemma.records import Document, Goal
+from llemma.sources.proofs.base import Draft, normal, shape
+from llemma.sources.proofs.draw import drafts, held_out
+from llemma.sources.proofs.record import Recorded, recorded
+
+__all__ = ["Draft", "Options", "documents", "drafts", "held_out", "normal", "proof_text", "shape", "tactic_text"]
+
+# Names of theorems in whole proofs say nothing about them.
+_WORDS = (
+    "sum even odd power size order swap chain split join left right double square next first last both part same "
+    "small large step twice over under mirror list number value rule fact pair one all some none equal less"
+).split()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Settings of the source."""
+
+    count: int = setting(10_000, "theorems to draw")
+    seed: int = setting(0, "another seed draws other theorems")
+    forms: tuple[Literal["tactic", "whole"], ...] = setting(
+        ("tactic",), "tactic: a text for each step, the state and its tactic; whole: a text for each proof"
+    )
+    goals: Literal["all", "first"] = setting("all", "which goals of a state the text shows")
+    record: str = setting("", "file of the recorded states; none: one in the cache folder, by what it is made of")
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if self.count < 1:
+            raise ValueError(f"count={self.count}: must be at least 1")
+        if not self.forms:
+            raise ValueError("forms is empty: name tactic, whole or both")
+
+
+def documents(options: Options) -> Iterator[Document]:
+    """Training texts, in a fixed order; records with Coq first where no record is found.
+
+    Raises ProverError without Coq, DataError for a damaged record.
+    """
+    for proof in recorded(options.count, options.seed, Path(options.record) if options.record else None):
+        meta = {"family": proof.draft.family, "statement": proof.draft.statement}
+        if "tactic" in options.forms:
+            for number, (goals, tactic) in enumerate(zip(proof.states, proof.draft.tactics, strict=True)):
+                shown = goals[:1] if options.goals == "first" else goals
+                yield Document(id=f"{proof.name}/{number}", text=tactic_text(shown, tactic), source="proofs", meta=meta)
+        if "whole" in options.forms:
+            yield Document(id=f"{proof.name}/proof", text=proof_text(proof), source="proofs", meta=meta)
+
+
+def tactic_text(goals: Sequence[Goal], tactic: str) -> str:
+    """A state and the tactic that was right for it, in the form a model is asked in (``prompt=zero``)."""
+    state = "\n\n".join("\n".join((*goal.hypotheses, f"⊢ {goal.conclusion}")) for goal in goals)
+    return f"Tactic state:\n---\n{state}\n---\nNext tactic:\n---\n{tactic}\n---\n"
+
+
+def proof_text(proof: Recorded) -> str:
+    """A theorem with its whole proof as a file has it, under a name that gives nothing away."""
+    name = "_".join(Random(f"name:{proof.draft.statement}").sample(_WORDS, 2))
+    lines = "".join(f"  {tactic}\n" for tactic in proof.draft.tactics)
+    return f"Theorem {name} : {proof.draft.statement}.\nProof.\n{lines}Qed.\n"

@@ -2,7 +2,7 @@
 
    Everything up to the first theorem is the prelude of all of them. No proof uses another theorem of the file. Proofs
    are written one tactic to a line, each acting on the first open goal, so that the lines are the steps of a search.
-   The same theorems stand in theorems.lean. *)
+   The same theorems stand in library.lean. *)
 
 From Coq Require Import Arith ZArith Lia List Bool.
 Import ListNotations.

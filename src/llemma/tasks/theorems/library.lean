@@ -2,7 +2,7 @@
 
    Everything up to the first theorem is the prelude of all of them. No proof uses another theorem of the file. Proofs
    are written one tactic to a line, each acting on the first open goal, so that the lines are the steps of a search.
-   Needs nothing beyond Lean's own library. The same theorems stand in theorems.v. -/
+   Needs nothing beyond Lean's own library. The same theorems stand in library.v. -/
 
 def double : Nat → Nat
   | 0 => 0
