@@ -34,6 +34,7 @@ EXTRA_OF = {
     "markupsafe": "page",
     "latex2mathml": "page",
     "matplotlib": "page",
+    "ray": "ray",
     "vllm": "vllm",
 }
 

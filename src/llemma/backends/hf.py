@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from llemma import __version__
 from llemma.backends import Request, cut
 from llemma.errors import BackendError, Caught, ConfigError, boundary
+from llemma.models.beam import Beams, beam_search, tokens_of
 from llemma.models.checkpoint import load_model, model_folder, read_config, weights_fingerprint
 from llemma.models.generate import Decoding, Generated, generate, sample
 from llemma.models.llama import Llama
@@ -51,11 +53,7 @@ class LlamaBackend:
         """One completion per request; prompts too long for the context lose their beginning (as in the paper)."""
         if not requests:
             return []
-        room = self._model.config.max_position_embeddings
-        if sampling.max_tokens >= room:
-            raise ConfigError(f"max_tokens={sampling.max_tokens} leaves no room for a prompt in a context of {room}")
-        end = [self._tokenizer.end_id] if self._tokenizer.end_id is not None else [0]
-        prompts = [(self._tokenizer.encode_prompt(r.prompt) or end)[-(room - sampling.max_tokens) :] for r in requests]
+        prompts = [self._ids(request.prompt, sampling) for request in requests]
         how = Decoding(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
@@ -65,6 +63,27 @@ class LlamaBackend:
         )
         outputs = generate(self._model, prompts, how, stopper(self._tokenizer, sampling.stop, len(prompts)))
         return [self._completion(output, sampling.stop) for output in outputs]
+
+    def beam(self, prompt: str, width: int, sampling: Sampling) -> list[Completion]:
+        """The likeliest completions by beam search; ``tokens`` counts the end mark, as log-probabilities do."""
+
+        def ended(ids: Sequence[int]) -> bool:
+            # a token is at least one byte, so a stop string that ends here lies in the last tokens
+            text = self._tokenizer.decode(list(ids[-longest - 1 :]))
+            return any(s in text for s in sampling.stop)
+
+        longest = max((len(s.encode()) for s in sampling.stop), default=0)
+        how = Beams(width=width, max_tokens=sampling.max_tokens, ended=ended, end_id=self._tokenizer.end_id)
+        found = beam_search(self._model, self._ids(prompt, sampling), how)
+        return [replace(self._completion(each, sampling.stop), tokens=tokens_of(each)) for each in found]
+
+    def _ids(self, prompt: str, sampling: Sampling) -> list[int]:
+        """The ids of a prompt, the last ones when there is no room for all."""
+        room = self._model.config.max_position_embeddings
+        if sampling.max_tokens >= room:
+            raise ConfigError(f"max_tokens={sampling.max_tokens} leaves no room for a prompt in a context of {room}")
+        end = [self._tokenizer.end_id] if self._tokenizer.end_id is not None else [0]
+        return (self._tokenizer.encode_prompt(prompt) or end)[-(room - sampling.max_tokens) :]
 
     def _completion(self, output: Generated, stop: Sequence[str]) -> Completion:
         text = cut(self._tokenizer.decode(output.ids), stop)

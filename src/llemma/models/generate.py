@@ -105,6 +105,30 @@ def generate(model: Llama, prompts: Sequence[Sequence[int]], how: Decoding, stop
     return _Decoder(model, how, stopped, cache, start, len(prefix), width).run(logits)
 
 
+class Prefilled:
+    """One prompt in the cache, to be continued by a changing set of rows; ``logits`` (1, V) stand after its end."""
+
+    def __init__(self, model: Llama, prompt: Sequence[int]) -> None:
+        self._model, self._cache, self._used = model, _Cache(model, 1), 1
+        self._prefix, self._start = len(prompt) - 1, torch.zeros(1, dtype=torch.long)
+        if self._prefix:
+            _run_prefix(model, list(prompt[:-1]), self._cache)
+        last = torch.tensor([[prompt[-1]]])
+        self.logits = _advance(model, last, 0, self._start, self._prefix, self._cache)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Leave these rows, in this order; one that is named several times is copied."""
+        self._cache.keep(torch.tensor(rows))
+        self._start = torch.zeros(len(rows), dtype=torch.long)
+
+    def advance(self, tokens: Sequence[int]) -> Tensor:
+        """Feed one token a row; the logits (rows, V) after it."""
+        ids = torch.tensor(tokens)[:, None]
+        logits = _advance(self._model, ids, self._used, self._start, self._prefix, self._cache)
+        self._used += 1
+        return logits
+
+
 def split_prefix(prompts: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
     """The longest prefix of ids that all prompts share, leaving each at least one id of its own."""
     ids = [list(p) for p in prompts]

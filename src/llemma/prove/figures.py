@@ -39,7 +39,11 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProveResult:
-    """The results search by search, and what they are results about."""
+    """The results search by search, and what they are results about.
+
+    ``metrics`` are those of the first search, ``errors`` counts what was lost over all of them; ``theorems`` says of
+    each theorem and search what became of it.
+    """
 
     run: str | None
     task: str
@@ -48,8 +52,14 @@ class ProveResult:
     model: str
     digest: str
     dataset: Mapping[str, Any]
+    metrics: tuple[Metric, ...]
+    errors: int
     searches: tuple[SearchResult, ...]
     cache: Mapping[str, float]
+    theorems: tuple[Mapping[str, Any], ...]
+
+
+TOLD = ("theorem", "search", "hash", "proved", "reason", "calls", "proof", "error")  # of a row, in the results
 
 
 def figures(
@@ -59,6 +69,9 @@ def figures(
     found = {name: [row for row in rows if row["search"] == name] for name in config.searches}
     ladder = {row["theorem"] for row in found.get("ladder", ()) if row["proved"]} if "ladder" in found else None
     hits, misses = cache or (0, 0)
+    searches = tuple(
+        result_of(name, own, None if name == "ladder" else ladder, config.seed) for name, own in found.items()
+    )
     return ProveResult(
         run=None if config.run is None else str(config.run),
         task=source.name,
@@ -67,10 +80,11 @@ def figures(
         model=config.model,
         digest=source.digest,
         dataset=source.meta,
-        searches=tuple(
-            result_of(name, own, None if name == "ladder" else ladder, config.seed) for name, own in found.items()
-        ),
+        metrics=searches[0].metrics,
+        errors=sum(each.errors for each in searches),
+        searches=searches,
         cache={"hits": hits, "misses": misses, "rate": hits / (hits + misses) if hits + misses else 0.0},
+        theorems=tuple({key: row.get(key) for key in TOLD} for row in rows),
     )
 
 

@@ -8,6 +8,7 @@ state that is in the tree is not put there again, and a node whose children are 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from llemma.prove.outcome import Outcome, refused
 from llemma.prove.tree import Node, Tree
@@ -54,7 +55,7 @@ def _select(root: Node, explore: float) -> Node:
     return node
 
 
-def _set_priors(children: list[Node] | tuple[Node, ...]) -> None:
+def _set_priors(children: Sequence[Node]) -> None:
     """The softmax of the last tactic's own cost, which is minus its log-probability per token under score=tactic."""
     weights = [math.exp(-(child.cost - (child.parent.cost if child.parent else 0.0))) for child in children]
     for child, weight in zip(children, weights, strict=True):

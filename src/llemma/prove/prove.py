@@ -16,25 +16,23 @@ from typing import Any
 
 from llemma.backends import Backend
 from llemma.config import to_table
-from llemma.errors import Caught, ProverError, boundary
+from llemma.errors import Caught, ProverError
 from llemma.prove.cache import Cache
-from llemma.prove.config import ProveConfig, SearchName
+from llemma.prove.config import ProveConfig
 from llemma.prove.figures import ProveResult, figures
 from llemma.prove.theorems import Source, chosen, is_file, load, prover_for
 from llemma.prove.trace import write_trace
-from llemma.prove.work import Made, Tools, open_tools, work
+from llemma.prove.work import Made, Tools, Unit, attempt, open_tools
 from llemma.provers import Prover, theorem_hash
 from llemma.records import Event, Progress, Theorem, silent, to_row
 from llemma.run import Run, cores, json_line, open_run
 
 ERRORS_ALLOWED = 0.05  # share of searches lost to infrastructure above which a score is not worth reporting
-RETRY_AFTER = (1.0, 4.0)  # seconds before each further try of a search whose failure is retryable
 TASK_PROVER = "lean"  # of a task when no prover is named: most people's theorems are for Lean
 
 # Settings that do not change what is proved, so that they may differ on resume.
 FREE = ("run", "workers", "cache", "cache_timeouts", "engine", "address", "backend", "prover_options")
 
-Unit = tuple[Theorem, SearchName]
 Store = Callable[[Unit, Made | Caught], None]
 
 
@@ -173,15 +171,6 @@ def _run_threads(tools: Tools, units: Sequence[Unit], store: Store) -> None:
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def attempt(tools: Tools, unit: Unit) -> Made | Caught | None:
-    """One search, tried again while its failure is one that may pass."""
-    for pause in (*RETRY_AFTER, None):
-        made = boundary(lambda: work(tools, *unit))
-        if not isinstance(made, Caught) or not made.retryable or pause is None or tools.stop.wait(pause):
-            return made
-    raise AssertionError("the last try has no pause")
 
 
 def _lost(unit: Unit, caught: Caught) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llemma.backends import Backend, Beam, open_backend
-from llemma.errors import ConfigError
+from llemma.errors import Caught, ConfigError, boundary
 from llemma.prove.best_first import best_first, costs
 from llemma.prove.cache import Cache
 from llemma.prove.config import ProveConfig, SearchName
@@ -26,6 +26,10 @@ from llemma.prove.tree import Tree
 from llemma.prove.whole import Writer, whole
 from llemma.provers import Prover, module, open_prover, theorem_hash
 from llemma.records import Sampling, Theorem, to_row
+
+RETRY_AFTER = (1.0, 4.0)  # seconds before each further try of a search whose failure is retryable
+
+Unit = tuple[Theorem, SearchName]
 
 FIXED = "fixed"
 SINGLE: tuple[SearchName, ...] = ("whole", "sketch")  # whole texts: a fixed list of tactics cannot write them
@@ -126,6 +130,15 @@ def work(tools: Tools, theorem: Theorem, search: SearchName) -> Made | None:
         return None
     row = _row(session, search, outcome, time.monotonic() - begin)
     return Made(row=row, trace=tuple(trace.lines), seconds=tuple(trace.seconds))
+
+
+def attempt(tools: Tools, unit: Unit) -> Made | Caught | None:
+    """One search, tried again while its failure is one that may pass."""
+    for pause in (*RETRY_AFTER, None):
+        made = boundary(lambda: work(tools, *unit))
+        if not isinstance(made, Caught) or not made.retryable or pause is None or tools.stop.wait(pause):
+            return made
+    raise AssertionError("the last try has no pause")
 
 
 def _search(tools: Tools, session: Session, trace: Trace, search: SearchName) -> Outcome:

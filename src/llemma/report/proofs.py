@@ -10,9 +10,13 @@ from llemma.records import Metric, Verdict
 from llemma.report.tables import Figure, as_text, compare
 from llemma.report.units import one_line
 
+FEW = 24  # searches up to which each has a line of its own
+
 
 def as_lines(result: ProveResult) -> Iterator[str]:
-    """The searches in one table, what they cost below, what they are results about at the end."""
+    """Each theorem when they are few; the searches in one table, their cost below, what they are about at the end."""
+    if len(result.theorems) <= FEW:
+        yield from _each(result)
     found = [
         Figure(task=each.search, model=result.model if each.search != "ladder" else "no model", metric=m)
         for each in result.searches
@@ -28,6 +32,18 @@ def as_lines(result: ProveResult) -> Iterator[str]:
         yield f"cache: {result.cache['hits']:,.0f} of {result.cache['hits'] + result.cache['misses']:,.0f} calls found"
     source = f", data {str(result.dataset['sha256'])[:16]}" if "sha256" in result.dataset else ""
     yield f"{result.task}: statements {result.digest}{source}; {result.prover} {result.version}"
+
+
+def _each(result: ProveResult) -> Iterator[str]:
+    for row in result.theorems:
+        how = f"{row['theorem']} ({row['search']})"
+        if row["error"] is not None:
+            yield f"{how}: LOST: {one_line(row['error'], 300)}"
+        elif row["proved"]:
+            yield f"{how}: proved in {row['calls']} calls: {one_line(row['proof'], 300)}"
+        else:
+            yield f"{how}: not proved, {one_line(row['reason'], 300)}"
+    yield ""
 
 
 def _table(found: Sequence[Figure]) -> Iterator[str]:

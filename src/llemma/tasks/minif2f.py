@@ -70,9 +70,7 @@ class Options:
     prover: str = setting("coq", "who checks: coq or lean; `llemma prove` says it itself")
     prover_options: Mapping[str, Any] = setting(factory=dict, help="options of the prover")
     shots: bool = setting(True, "`llemma eval`: proved theorems before the one to be proved")
-    powers: bool = setting(
-        True, "coq: define powers of complex numbers where needed (Coquelicot < 3.3)"
-    )
+    powers: bool = setting(True, "coq: define powers of complex numbers where needed (Coquelicot < 3.3)")
 
     @property
     def written(self) -> Written:
