@@ -111,11 +111,11 @@ def _process(
         raise SandboxError(f"cannot start {command[0]}: {error.strerror}") from error
     kept = Kept((limits.output << 10) + 16 * LONGEST_VALUE), Kept(limits.output << 10)
     try:
-        why = _pump(process, text.encode("utf-8", "backslashreplace"), kept, begin + limits.wall)
+        why = pump(process, text.encode("utf-8", "backslashreplace"), kept, begin + limits.wall)
         if label and why:
             subprocess.run(["docker", "kill", label], capture_output=True, check=False, timeout=60)
     finally:
-        _end(process)
+        end(process)
     seconds = time.monotonic() - begin
     status, note = _judge(process.returncode, why, limits)
     if label and process.returncode == 125:  # docker itself, not the program
@@ -125,7 +125,8 @@ def _process(
     return Execution(stdout=kept[0].text(), value=None, stderr=stderr, status=status, seconds=seconds, tier=tier)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process with its group, close the pipes to it and wait for it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the second of a group that has ended
         os.killpg(process.pid, signal.SIGKILL)
     for stream in (process.stdin, process.stdout, process.stderr):
@@ -134,35 +135,46 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _pump(process: subprocess.Popen[bytes], text: bytes, kept: tuple[Kept, Kept], deadline: float) -> str:
+def pump(process: subprocess.Popen[bytes], text: bytes, kept: tuple[Kept, Kept], deadline: float) -> str:
     """Feed and read until both outputs are closed or the process has ended; why it must be ended, if it must."""
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     streams = dict(zip((process.stdout.fileno(), process.stderr.fileno()), kept, strict=True))
     entrance, left = process.stdin.fileno(), memoryview(text)
+    poll = select.poll()
     for handle in (entrance, *streams):
         os.set_blocking(handle, False)
+        poll.register(handle, select.POLLOUT if handle == entrance else select.POLLIN)
+    if not text:
+        poll.unregister(entrance)
+        process.stdin.close()
     while streams:
         if time.monotonic() >= deadline:
             return "timeout"
         ended = process.poll() is not None
-        readable, writable, _ = select.select(list(streams), [entrance] if left else [], [], 0 if ended else _TICK)
-        if writable:
-            try:
-                left = left[os.write(entrance, left) :]
-            except BrokenPipeError:
-                left = left[len(left) :]
-            if not left:
-                process.stdin.close()
-        for handle in readable:
-            if not take(handle, streams[handle]):
+        ready = [handle for handle, _ in poll.poll(0 if ended else 1000 * _TICK)]
+        for handle in ready:
+            if handle == entrance:
+                left = _feed(entrance, left)
+                if not left:
+                    poll.unregister(entrance)
+                    process.stdin.close()
+            elif not take(handle, streams[handle]):
+                poll.unregister(handle)
                 del streams[handle]
         if sum(k.total for k in kept) > FLOOD:
             return "flood"
-        if ended and not readable:
+        if ended and not set(ready) & streams.keys():
             break
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(_TICK)
     return "" if process.poll() is not None else "timeout"
+
+
+def _feed(entrance: int, left: memoryview) -> memoryview:
+    try:
+        return left[os.write(entrance, left) :]
+    except BrokenPipeError:
+        return left[len(left) :]
 
 
 def _judge(code: int, why: str, limits: Limits) -> tuple[ExecutionStatus, str]:

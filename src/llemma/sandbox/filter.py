@@ -59,11 +59,33 @@ _CLONE: _Rule = ("clone", 56, 220, {0: (0x3D0F00, 0x7D0F00)})
 _SIGNALS = (("kill", 62, 129), ("tgkill", 234, 131))  # to itself only: the first argument is its own id
 _ABSENT = (("clone3", 435, 435), ("openat2", 437, 437))  # ENOSYS: the C library then uses the older call
 
+# What a program of several processes needs beyond that: coqc, Lean, node. Calls that change a file by its path and not
+# by a descriptor are left out, because Landlock does not know all of them.
+_COMMAND_CALLS = """
+fork 57 - | vfork 58 - | execve 59 221 | creat 85 - | setrlimit 160 164 | getsid 124 156
+bind 49 200 | listen 50 201 | accept 43 202 | accept4 288 242 | shutdown 48 210 | getsockname 51 204
+getpeername 52 205 | getsockopt 55 209 | sendmsg 46 211 | recvmsg 47 212
+eventfd 284 - | epoll_pwait2 441 441 | signalfd4 289 74 | timerfd_create 283 85 | timerfd_settime 286 86
+timerfd_gettime 287 87 | timer_create 222 107 | timer_settime 223 110 | timer_gettime 224 108
+timer_getoverrun 225 109 | timer_delete 226 111 | msync 26 227 | mincore 27 232 | statfs 137 43 | fstatfs 138 44
+flock 73 32 | fadvise64 221 223 | readahead 187 213 | copy_file_range 326 285 | sendfile 40 71
+sched_getparam 143 121 | sched_getscheduler 145 120 | sched_getaffinity 204 123
+pkey_alloc 330 289 | pkey_free 331 290 | pkey_mprotect 329 288
+"""
+_ENCLOSED_CALLS = "kill 62 129 | tgkill 234 131 | setsid 112 157 | setpgid 109 154 | connect 42 203"  # in namespaces
+_COMMAND_BY_ARGUMENT: tuple[_Rule, ...] = (
+    ("prctl", 157, 167, {0: (1, 2, 15, 16)}),  # also: die with the parent
+    ("socket", 41, 198, {0: (1,), 2: (1, 0x801, 0x80001, 0x80801)}),  # AF_UNIX streams
+    ("arch_prctl", 158, -1, {0: (0x1002, 0x1003)}),  # ARCH_SET_FS, ARCH_GET_FS: what every program starts with
+)
+_NEW_NAMESPACES = 0x7E020000 | 0x8000  # flags of clone; the last is CLONE_PARENT
+_SHARED, _ANONYMOUS = 1, 0x20  # flags of mmap: together memory that RLIMIT_DATA does not count
 
-def numbers(machine: str) -> dict[str, int]:
+
+def numbers(machine: str, table: str = _CALLS) -> dict[str, int]:
     """Name → number of the calls that are allowed whatever their arguments."""
     column = 1 if machine == "x86_64" else 2
-    rows = (entry.split() for line in _CALLS.strip().splitlines() for entry in line.split("|"))
+    rows = (entry.split() for line in table.strip().splitlines() for entry in line.split("|"))
     return {row[0]: int(row[column]) for row in rows if row[column] != "-"}
 
 
@@ -77,22 +99,67 @@ _ANY_PID = 0xFFFFFFFE  # no process has it
 
 @functools.cache
 def _template(machine: str, threads: bool) -> bytes:
-    code = [_load(4), _jump_equal(_ARCHITECTURE[machine], 1, 0), _return(KILL), _load(0)]
-    if machine == "x86_64":
-        code += [_jump_at_least(_X32, 0, 1), _return(KILL)]
-    code += [_jump_at_least(_NEWEST + 1, 0, 1), _return(ERRNO | errno.ENOSYS)]
-    for number in sorted(numbers(machine).values()):
-        code += [_jump_equal(number, 0, 1), _return(ALLOW)]
+    code = _beginning(machine, sorted(numbers(machine).values()))
     for _, x86, arm, allowed in (*_BY_ARGUMENT, *([_CLONE] if threads else [])):
         code += _by_argument(x86 if machine == "x86_64" else arm, allowed)
     for _, x86, arm in _SIGNALS:
         code += _by_argument(x86 if machine == "x86_64" else arm, {0: (_ANY_PID,)})
+    return b"".join([*code, *_end(machine)])
+
+
+def build_for_command(machine: str, pid: int, enclosed: bool) -> bytes:
+    """The filter for an external program of several processes; ``pid`` is its first one's own id.
+
+    ``enclosed``: it is in namespaces of its own. Otherwise its signals reach itself and its process group, which it
+    cannot leave, and it may listen on a unix socket, whose path Landlock knows, but connect to none.
+    """
+    x86 = machine == "x86_64"
+    free = numbers(machine) | numbers(machine, _COMMAND_CALLS) | (numbers(machine, _ENCLOSED_CALLS) if enclosed else {})
+    mmap = free.pop("mmap")
+    code = _beginning(machine, sorted(free.values()))
+    for name, (_, on_x86, on_arm, allowed) in {
+        rule[0]: rule for rule in (*_BY_ARGUMENT, *_COMMAND_BY_ARGUMENT)
+    }.items():
+        if name not in free and (x86 or on_arm >= 0):
+            code += _by_argument(on_x86 if x86 else on_arm, allowed)
+    if not enclosed:
+        for (_, on_x86, on_arm), allowed_ids in zip(_SIGNALS, ((0, pid), (pid,)), strict=True):
+            code += _by_argument(on_x86 if x86 else on_arm, {0: allowed_ids})
+    code += _unless_flags(56 if x86 else 220, 0, (_NEW_NAMESPACES,))
+    code += _unless_flags(mmap, 3, (_ANONYMOUS, _SHARED))
+    return b"".join([*code, *_end(machine)])
+
+
+def _beginning(machine: str, allowed: Sequence[int]) -> list[bytes]:
+    """Kill what is of another architecture, tell newer calls that they do not exist, allow what always is."""
+    code = [_load(4), _jump_equal(_ARCHITECTURE[machine], 1, 0), _return(KILL), _load(0)]
+    if machine == "x86_64":
+        code += [_jump_at_least(_X32, 0, 1), _return(KILL)]
+    code += [_jump_at_least(_NEWEST + 1, 0, 1), _return(ERRNO | errno.ENOSYS)]
+    for number in allowed:
+        code += [_jump_equal(number, 0, 1), _return(ALLOW)]
+    return code
+
+
+def _end(machine: str) -> list[bytes]:
+    """Refuse everything else."""
+    code = []
     for _, x86, arm in _ABSENT:
         code += [_jump_equal(x86 if machine == "x86_64" else arm, 0, 1), _return(ERRNO | errno.ENOSYS)]
-    return b"".join([*code, _return(ERRNO | errno.EPERM)])
+    return [*code, _return(ERRNO | errno.EPERM)]
 
 
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
+# BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_JMP|JSET|K, BPF_RET|K
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+
+
+def _unless_flags(number: int, argument: int, masks: Sequence[int]) -> list[bytes]:
+    """Allow the call unless the low half of an argument has a bit of every mask."""
+    body = [_load(16 + 8 * argument)]
+    for i, mask in enumerate(masks):
+        body.append(struct.pack("=HBBI", _ANY_BIT, 0, len(masks) - i, mask))  # none of them: to the last instruction
+    body += [_return(ERRNO | errno.EPERM), _return(ALLOW)]
+    return [_jump_equal(number, 0, len(body)), *body]
 
 
 def _by_argument(number: int, allowed: Mapping[int, Sequence[int]]) -> list[bytes]:

@@ -110,7 +110,7 @@ def build_root(libraries: Sequence[str]) -> None:
     """Replace the root by an empty read-only one with the libraries, four devices and an empty scratch folder."""
     linux.name_host("sandbox")
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
-    base = _mount_point(libraries)
+    base = mount_point(libraries)
     linux.mount("none", base, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=256k,nr_inodes=1k,mode=755")
     for path in libraries:
         os.makedirs(base + path, exist_ok=True)
@@ -131,7 +131,7 @@ def build_root(libraries: Sequence[str]) -> None:
     linux.mount_attributes("/", linux.ATTR_RDONLY)
 
 
-def _mount_point(libraries: Sequence[str]) -> str:
+def mount_point(libraries: Sequence[str]) -> str:
     """An existing folder that hides no library when something is mounted over it."""
     for path in ("/mnt", "/media", "/srv", "/var/tmp", "/tmp", "/proc"):
         if os.path.isdir(path) and not any(f"{library}/".startswith(f"{path}/") for library in libraries):

@@ -18,14 +18,14 @@ CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x10000000
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 MNT_DETACH = 2
-ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV = 1, 2, 4  # of mount_setattr(2)
+ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_NOEXEC = 1, 2, 4, 8  # of mount_setattr(2)
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 
 # Landlock's file rights, in the order of their bits; ABI 1 has thirteen, REFER came with 2, TRUNCATE 3, IOCTL_DEV 5.
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = 1, 2, 4, 8, 16, 32
-MAKE_DIR, MAKE_REG, REFER, TRUNCATE = 1 << 7, 1 << 8, 1 << 13, 1 << 14
+MAKE_DIR, MAKE_REG, MAKE_SOCK, REFER, TRUNCATE = 1 << 7, 1 << 8, 1 << 9, 1 << 13, 1 << 14
 _FS_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}  # from ABI 5: 1 << 16
 _NET_RIGHTS = 3  # bind and connect TCP, from ABI 4
 _SCOPES = 3  # abstract unix sockets and signals, from ABI 6
@@ -88,10 +88,10 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, options
     _checked(_libc.mount(texts[0], texts[1], texts[2], ctypes.c_ulong(flags), texts[3]), f"mount {target}")
 
 
-def mount_attributes(target: str, attributes: int) -> None:
-    """Set attributes on a mount and every mount below it."""
+def mount_attributes(target: str, attributes: int, *, below: bool = True) -> None:
+    """Set attributes on a mount and, with ``below``, on every mount below it."""
     block = struct.pack("QQQQ", attributes, 0, 0, 0)
-    _syscall("mount_setattr", _AT_FDCWD, target.encode(), _AT_RECURSIVE, block, len(block))
+    _syscall("mount_setattr", _AT_FDCWD, target.encode(), _AT_RECURSIVE if below else 0, block, len(block))
 
 
 def change_root(folder: str) -> None:
