@@ -40,22 +40,20 @@ def never(ids: Sequence[int]) -> bool:
 
 
 @torch.no_grad()
-def logprob(model: Llama, ids: Sequence[int]) -> float:
-    """Of ``ids`` after the prompt, by one forward pass."""
-    logits = model(torch.tensor([[*PROMPT, *ids]]))[0].log_softmax(-1)
-    return sum(float(logits[len(PROMPT) - 1 + i, token]) for i, token in enumerate(ids))
+def logprobs(model: Llama, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    """(rows, tokens) log-probability of each token of equally long continuations, by one forward pass."""
+    ids = torch.tensor([[*PROMPT, *row] for row in rows])
+    found = model(ids)[:, len(PROMPT) - 1 : -1].log_softmax(-1)
+    return found.gather(-1, ids[:, len(PROMPT) :, None])[..., 0]
 
 
 def everything(model: Llama, length: int, ended=never) -> dict[tuple[int, ...], float]:
     """Every continuation that ends: by the end mark, by ``ended``, or by its length. Its log-probability per token."""
+    rows = list(itertools.product(range(VOCAB), repeat=length))
     found = {}
-    for n in range(1, length + 1):
-        for ids in itertools.product(range(VOCAB), repeat=n):
-            parts = [ids[:i] for i in range(1, n)]
-            if END in ids[:-1] or any(ended(part) for part in parts):
-                continue
-            if n == length or ids[-1] == END or ended(ids):
-                found[ids] = logprob(model, ids) / n
+    for row, each in zip(rows, logprobs(model, rows).tolist(), strict=True):
+        n = next((n for n in range(1, length) if row[n - 1] == END or ended(row[:n])), length)
+        found[row[:n]] = sum(each[:n]) / n
     return found
 
 
@@ -82,7 +80,8 @@ def test_one_beam_without_an_end_is_greedy(model):
 def test_narrow_beams_are_what_beam_search_without_a_cache_finds(model):
     beams: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
     for _ in range(6):
-        longer = [((*ids, token), logprob(model, (*ids, token))) for ids, _ in beams for token in range(VOCAB)]
+        rows = [(*ids, token) for ids, _ in beams for token in range(VOCAB)]
+        longer = list(zip(rows, logprobs(model, rows).sum(-1).tolist(), strict=True))
         beams = sorted(longer, key=lambda beam: -beam[1])[:5]
     made = beam_search(model, PROMPT, Beams(width=5, max_tokens=6, ended=never))
     assert [each.ids for each in made] == [ids for ids, _ in beams]

@@ -16,13 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llemma import config
+from llemma.config import resolve
 from llemma.errors import ConfigError, DataError
+from llemma.prove.config import ProveConfig
+from llemma.prove.prove import prove
 from llemma.records import Metric
 from llemma.report import ReportConfig, units, write_report
 from llemma.report.page import charts, collect, mathml, render
 from llemma.report.page.read import Damage, rows
 from llemma.report.page.training import smoothed
 from llemma.report.tables import Figure, as_csv, as_markdown, as_text, compare, figures
+from proving import EASY, FALSE, many, toy_file
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
 
@@ -530,3 +534,119 @@ def test_figures_come_from_the_results_of_an_evaluation():
 ])  # fmt: skip
 def test_numbers_are_written_for_people(shown, expected):
     assert shown == expected
+
+
+# --- proof searches --------------------------------------------------------------------------------------------
+
+
+def a_proving(folder: Path, count: int = 2) -> Path:
+    """A real run of ``llemma prove`` with the toy prover."""
+    toy_file(folder.parent / f"{folder.name}.toy", {**EASY, **FALSE, **many(count)})
+    words = [f"source={folder.parent / folder.name}.toy", "search=best_first,mcts", "model=fixed", f"run={folder}"]
+    prove(resolve(ProveConfig, words=words))
+    return folder
+
+
+def test_a_proof_search_shows_its_trees_with_the_path_of_the_proof_open(tmp_path):
+    run = a_proving(tmp_path / "run")
+    page = check_page(html := render([run]))
+    for text in (
+        "Proofs",
+        "beyond the ladder",
+        "proved with the most expansions",
+        "candidates: ",
+        "ends the proof",
+        "⊢",
+    ):
+        assert text in page.text
+    searched = collect([run]).provings[0]
+    assert [s.name for s in searched.searches] == ["best_first", "mcts", "ladder"]
+    for search in searched.searches:
+        for theorem in search.shown:
+            path = []
+            nodes = [root for root in theorem.roots if root.found]
+            while nodes:
+                path.append(nodes[0])
+                nodes = [child for child in nodes[0].children if child.found]
+            assert bool(path) == theorem.proved and (not path or path[-1].ended)
+            if path:
+                script = [node.tactic for node in path[1:]] + [path[-1].ended]
+                assert script == theorem.proof.splitlines()
+    assert html.count('<details class="node found" open>') == sum(
+        len(theorem.proof.splitlines()) for search in searched.searches for theorem in search.shown
+    )
+    assert {("proved", "best_first"), ("proved", "ladder")} <= {(f.metric.name, f.model) for f in page_figures(run)}
+
+
+def page_figures(run: Path) -> tuple[Figure, ...]:
+    return collect([run]).figures
+
+
+def test_hostile_text_in_a_proof_search_does_nothing(tmp_path):
+    run, attack = a_proving(tmp_path / "run<script>", 0), "\n".join(HOSTILE)
+    rows = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
+    for row in rows:
+        layer = {"name": attack, "ok": True, "detail": attack}
+        row |= {"statement": attack, "proof": attack, "reason": attack, "error": None}
+        row["verdict"] = {"proved": True, "axioms": [attack], "layers": [layer], "seconds": 1}
+        row["attempts"] = [{"k": 0, "proof": attack, "why_not": attack, "proved": False}]
+    put_rows(run / "rows.jsonl", rows)
+    for path in (run / "trace").glob("*.jsonl"):
+        lines = [json.loads(line) for line in path.read_text().splitlines()][:2]
+        for line in lines:
+            line |= {"state": attack, "tactic": attack}
+            line["candidates"] = [{"tactic": attack, "result": attack, "message": attack, "logprob": 0}] * 3
+        put_rows(path, lines)
+    page = check_page(html := render([tmp_path]))
+    assert "<script>alert(1)</script>" in page.text and len(html) < 3_000_000
+
+
+@pytest.mark.parametrize("value", WRONG, ids=repr)
+def test_wrong_values_in_a_proof_search_are_left_out(tmp_path, value):
+    run = start(tmp_path / "run", "prove", theorems=value, prover_info=value, model=value)
+    keys = ["theorem", "search", "proved", "tactics", "verdict", "trace", "attempts", "statement", "expansions"]
+    good = {"theorem": "t", "search": "s", "proved": True, "tactics": ["x"], "trace": "t.jsonl", "error": None}
+    put_rows(run / "rows.jsonl", [{**good, key: value} for key in keys])
+    put(
+        run / "metrics.json",
+        {"searches": [value, {"search": "s", "metrics": value, "reasons": value, "beyond": value}]},
+    )
+    line = {"node": 0, "parent": None, "state": "", "candidates": [{"result": "proof", "tactic": "x"}]}
+    (run / "trace").mkdir()
+    put_rows(run / "trace" / "t.jsonl", [{**line, key: value} for key in line] + [{"candidates": [value]}])
+    check_page(render([tmp_path]))
+
+
+def test_a_trace_is_read_from_its_folder_only(tmp_path):
+    run = a_proving(tmp_path / "run", 1)
+    (tmp_path / "secret.jsonl").write_text('{"node": 0, "parent": null, "state": "secret", "candidates": []}\n')
+    rows = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
+    put_rows(run / "rows.jsonl", [{**row, "trace": "../../secret.jsonl"} for row in rows])
+    assert "secret" not in render([run]).replace("secret.jsonl", "")
+
+
+def test_a_large_search_makes_a_small_page(tmp_path):
+    run = start(tmp_path / "run", "prove")
+    row = {"search": "best_first", "proved": False, "error": None, "reason": "expansions", "expansions": 5000}
+    put_rows(run / "rows.jsonl", [{**row, "theorem": f"t{i}", "trace": "t.jsonl"} for i in range(3000)])
+    (run / "trace").mkdir()
+    tried = [{"tactic": f"tactic {i}", "result": "error", "message": "no " * 300, "logprob": -1} for i in range(32)]
+    line = {"state": "x" * 3000, "candidates": tried}
+    lines = [{**line, "node": i, "parent": i - 1 if i else None} for i in range(2000)]
+    put_rows(run / "trace" / "t.jsonl", lines)
+    check_page(html := render([run]))
+    assert len(html) < 1_500_000
+
+
+def test_a_deep_proof_is_shown_to_its_end(tmp_path):
+    run = start(tmp_path / "run", "prove")
+    path = [f"step {i}" for i in range(60)]
+    row = {"theorem": "t", "search": "s", "proved": True, "error": None, "tactics": path, "trace": "t.jsonl"}
+    put_rows(run / "rows.jsonl", [row])
+    (run / "trace").mkdir()
+    lines = [{"node": i, "parent": i - 1 if i else None, "tactic": f"step {i - 1}", "state": "⊢", "candidates": []}
+             for i in range(60)]  # fmt: skip
+    lines[-1]["candidates"] = [{"tactic": "step 59", "result": "proof"}]
+    put_rows(run / "trace" / "t.jsonl", lines)
+    page = check_page(render([run]))
+    assert "step 58" in page.text and "step 59" in page.text

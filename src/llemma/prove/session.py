@@ -81,14 +81,24 @@ class Session:
         return result
 
     def confirm(self, tactics: tuple[str, ...]) -> Proof | Verdict:
-        """The proof that these tactics are, or the verdict that refuses it."""
-        return self.judge(self.script(tactics), tactics)
+        """The proof that these tactics are, or the verdict that refuses it.
 
-    def judge(self, text: str, tactics: tuple[str, ...] = ()) -> Proof | Verdict:
-        """The same for the text of a proof."""
-        verdict = self.prover.check(self.theorem, text, self.check_limits)
-        if verdict.proved:
-            return Proof(text=text, tactics=tactics, verdict=verdict)
+        A path that the prover believed is seldom refused, so a refusal is asked for again: a process of the check may
+        have been killed from outside.
+        """
+        return self._judge(self.script(tactics), tactics, TRIES)
+
+    def judge(self, text: str) -> Proof | Verdict:
+        """The same for the text of a proof; asked once."""
+        return self._judge(text, (), 1)
+
+    def _judge(self, text: str, tactics: tuple[str, ...], tries: int) -> Proof | Verdict:
+        for left in reversed(range(tries)):
+            verdict = self.prover.check(self.theorem, text, self.check_limits)
+            if verdict.proved:
+                return Proof(text=text, tactics=tactics, verdict=verdict)
+            if not left or _by_the_gate(verdict):
+                break
         self.rejected += 1
         return verdict
 
@@ -100,6 +110,11 @@ class Session:
             self.crashes += 1
             result = call()
         return result
+
+
+def _by_the_gate(verdict: Verdict) -> bool:
+    """Whether the text itself is refused, before anything ran."""
+    return bool(verdict.layers) and verdict.layers[0].name == "gate" and not verdict.layers[0].ok
 
 
 def why_not(verdict: Verdict) -> str:

@@ -20,6 +20,7 @@ from llemma.report.page import charts
 from llemma.report.page.corpus import LONGEST_EXAMPLE, Corpus, read_corpus
 from llemma.report.page.evaluation import MOST_ATTEMPTS, VERDICTS, Evaluation, read_evaluation
 from llemma.report.page.mathml import rich
+from llemma.report.page.proving import Proving, read_proving
 from llemma.report.page.read import Folder, find, finite, json_object, listed, table
 from llemma.report.page.training import Training, read_training
 from llemma.report.tables import Figure, Table, compare, metric_from
@@ -57,6 +58,7 @@ class Page:
     corpora: tuple[Corpus, ...]
     trainings: tuple[Training, ...]
     evaluations: tuple[Evaluation, ...]
+    provings: tuple[Proving, ...]
     results: Table
     figures: tuple[Figure, ...]
     notes: tuple[tuple[str, str], ...]
@@ -95,13 +97,16 @@ def collect(run_folders: Sequence[Path]) -> Page:
     corpora = tuple(read_corpus(f) for f in folders if f.verb == "corpus")
     trainings = tuple(read_training(f) for f in folders if f.verb == "train")
     evaluations = tuple(read_evaluation(f) for f in folders if f.verb == "eval")
+    proving = [f for f in folders if f.verb == "prove"]
+    provings = tuple(read_proving(f, len(proving)) for f in proving)
     notes = [(f.name, note) for f in folders for note in f.notes]
-    parts: list[Tour | Corpus | Training | Evaluation] = [*tours, *corpora, *trainings, *evaluations]
+    parts: list[Tour | Corpus | Training | Evaluation | Proving]
+    parts = [*tours, *corpora, *trainings, *evaluations, *provings]
     for part in parts:
         notes += [(part.name, note) for note in part.notes]
     if len(found) > len(folders):
         notes.append((f"{len(found) - len(folders)} more runs", f"the page shows the first {MOST_RUNS}"))
-    figures = _headline(tours, evaluations)
+    figures = (*_headline(tours, evaluations), *_searches(tours, provings))
     return Page(
         title=", ".join(dict.fromkeys(f.name.split("/")[0] for f in folders)),
         folders=folders,
@@ -109,6 +114,7 @@ def collect(run_folders: Sequence[Path]) -> Page:
         corpora=corpora,
         trainings=trainings,
         evaluations=evaluations,
+        provings=provings,
         results=compare(figures),
         figures=figures,
         notes=tuple(notes),
@@ -145,6 +151,15 @@ def _headline(tours: Sequence[Tour], evaluations: Sequence[Evaluation]) -> tuple
         name = e.label if labels.count(e.label) == 1 else e.name
         found += [Figure(task=f.task, model=name, metric=f.metric) for f in _widest(e.figures)]
     return tuple(found)
+
+
+def _searches(tours: Sequence[Tour], provings: Sequence[Proving]) -> list[Figure]:
+    """The figures of the proof searches that no tour sums up; named with the run where there are several."""
+    told = [p for p in provings if not any(p.name.startswith(tour.name + "/") for tour in tours if tour.figures)]
+    return [
+        Figure(task=f.task, model=f"{p.name} {f.model}" if len(told) > 1 else f.model, metric=f.metric)
+        for p in told for f in _widest(p.figures)
+    ]  # fmt: skip
 
 
 def _widest(figures: Sequence[Figure]) -> list[Figure]:
