@@ -9,7 +9,7 @@ variants of them are not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -39,7 +39,6 @@ class Options:
     forms: tuple[Literal["tactic", "whole"], ...] = setting(
         ("tactic",), "tactic: a text for each step, the state and its tactic; whole: a text for each proof"
     )
-    goals: Literal["all", "first"] = setting("all", "which goals of a state the text shows")
     record: str = setting("", "file of the recorded states; none: one in the cache folder, by what it is made of")
 
     def __post_init__(self) -> None:
@@ -58,16 +57,15 @@ def documents(options: Options) -> Iterator[Document]:
     for proof in recorded(options.count, options.seed, Path(options.record) if options.record else None):
         meta = {"family": proof.draft.family, "statement": proof.draft.statement}
         if "tactic" in options.forms:
-            for number, (goals, tactic) in enumerate(zip(proof.states, proof.draft.tactics, strict=True)):
-                shown = goals[:1] if options.goals == "first" else goals
-                yield Document(id=f"{proof.name}/{number}", text=tactic_text(shown, tactic), source="proofs", meta=meta)
+            for number, (goal, tactic) in enumerate(zip(proof.goals, proof.draft.tactics, strict=True)):
+                yield Document(id=f"{proof.name}/{number}", text=tactic_text(goal, tactic), source="proofs", meta=meta)
         if "whole" in options.forms:
             yield Document(id=f"{proof.name}/proof", text=proof_text(proof), source="proofs", meta=meta)
 
 
-def tactic_text(goals: Sequence[Goal], tactic: str) -> str:
-    """A state and the tactic that was right for it, in the form a model is asked in (``prompt=zero``)."""
-    state = "\n\n".join("\n".join((*goal.hypotheses, f"⊢ {goal.conclusion}")) for goal in goals)
+def tactic_text(goal: Goal, tactic: str) -> str:
+    """A goal and the tactic that was right for it, in the form a model is asked in (``prompt=zero``)."""
+    state = "\n".join((*goal.hypotheses, f"⊢ {goal.conclusion}"))
     return f"Tactic state:\n---\n{state}\n---\nNext tactic:\n---\n{tactic}\n---\n"
 
 

@@ -11,9 +11,9 @@ from random import Random
 
 from llemma.sources.proofs.base import Draft, Family
 
-DEPTH = 7  # choices (left, right, apply, a witness) on a branch of a proof
-NODES = 3_000  # visited in one search
-LONGEST = 24  # tactics of a proof that is kept
+DEPTH = 5  # choices (left, right, apply, a witness) on a branch of a proof
+NODES = 400  # visited in one search
+LONGEST = 20  # tactics of a proof that is kept
 
 
 @dataclass(frozen=True, slots=True)
