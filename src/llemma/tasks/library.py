@@ -63,11 +63,12 @@ class Options:
 
 
 def theorems(options: Options) -> tuple[Theorem, ...]:
-    """The theorems of a split in the order of the file."""
+    """The theorems of a split in the order of the file, all with the prelude of the first: none needs another."""
     found = module(options.written).read(text(options.written), _FILES[options.written])
+    prelude = found[0].prelude
     wanted = [t for t in found if options.split == "all" or (t.name in SINGLE) == (options.split == "single")]
     return tuple(
-        Theorem(name=t.name, statement=t.statement, prelude=t.prelude, meta={**t.meta, "category": _category(t.name)})
+        Theorem(name=t.name, statement=t.statement, prelude=prelude, meta={**t.meta, "category": _category(t.name)})
         for t in wanted
     )
 

@@ -9,7 +9,7 @@ variants of them are not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -50,17 +50,24 @@ class Options:
 
 
 def documents(options: Options) -> Iterator[Document]:
-    """Training texts, in a fixed order; records with Coq first where no record is found.
+    """Training texts in an order drawn by the seed; records with Coq first where no record is found.
 
+    Shuffled, because a model is asked about a state alone: next to the step before it, it would learn to lean on that.
     Raises ProverError without Coq, DataError for a damaged record.
     """
-    for proof in recorded(options.count, options.seed, Path(options.record) if options.record else None):
-        meta = {"family": proof.draft.family, "statement": proof.draft.statement}
-        if "tactic" in options.forms:
-            for number, (goal, tactic) in enumerate(zip(proof.goals, proof.draft.tactics, strict=True)):
-                yield Document(id=f"{proof.name}/{number}", text=tactic_text(goal, tactic), source="proofs", meta=meta)
-        if "whole" in options.forms:
-            yield Document(id=f"{proof.name}/proof", text=proof_text(proof), source="proofs", meta=meta)
+    proofs = recorded(options.count, options.seed, Path(options.record) if options.record else None)
+    texts = [document for proof in proofs for document in _written(proof, options.forms)]
+    Random(f"proofs:order:{options.seed}").shuffle(texts)
+    return iter(texts)
+
+
+def _written(proof: Recorded, forms: Sequence[str]) -> Iterator[Document]:
+    meta = {"family": proof.draft.family, "statement": proof.draft.statement}
+    if "tactic" in forms:
+        for number, (goal, tactic) in enumerate(zip(proof.goals, proof.draft.tactics, strict=True)):
+            yield Document(id=f"{proof.name}/{number}", text=tactic_text(goal, tactic), source="proofs", meta=meta)
+    if "whole" in forms:
+        yield Document(id=f"{proof.name}/proof", text=proof_text(proof), source="proofs", meta=meta)
 
 
 def tactic_text(goal: Goal, tactic: str) -> str:

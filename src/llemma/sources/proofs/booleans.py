@@ -135,16 +135,16 @@ def _conditional(rng: Random) -> Draft | None:
 
 _EITHER = ("reflexivity.", "discriminate.")
 _SAYS = (  # given, its value, what it says of which variable, how a split of a (and of b) ends
-    ("andb {a} {b}", "true", "{b} = true", ("exact H.", "discriminate.")),
+    ("andb {a} {b}", "true", "{b} = true", ("assumption.", "discriminate.")),
     ("orb {a} {b}", "false", "{a} = false", _EITHER[::-1]),
-    ("orb {a} {b}", "false", "{b} = false", ("discriminate.", "exact H.")),
+    ("orb {a} {b}", "false", "{b} = false", ("discriminate.", "assumption.")),
     ("andb (negb {a}) {b}", "true", "{a} = false", _EITHER[::-1]),
-    ("andb (negb {a}) {b}", "true", "{b} = true", ("discriminate.", "exact H.")),
+    ("andb (negb {a}) {b}", "true", "{b} = true", ("discriminate.", "assumption.")),
     ("andb {a} (andb {b} {c})", "true", "{a} = true", _EITHER),
     ("andb {a} (andb {b} {c})", "true", "{b} = true", ("destruct {b}.", *_EITHER, "discriminate.")),
-    ("andb {a} (andb {b} {c})", "true", "{c} = true", ("destruct {b}.", "exact H.", "discriminate.", "discriminate.")),
+    ("andb {a} (andb {b} {c})", "true", "{c} = true", ("destruct {b}.", "assumption.", "discriminate.", "discriminate.")),
     ("orb {a} (orb {b} {c})", "false", "{b} = false", ("discriminate.", "destruct {b}.", *_EITHER[::-1])),
-    ("orb {a} (orb {b} {c})", "false", "{c} = false", ("discriminate.", "destruct {b}.", "discriminate.", "exact H.")),
+    ("orb {a} (orb {b} {c})", "false", "{c} = false", ("discriminate.", "destruct {b}.", "discriminate.", "assumption.")),
     ("negb (orb {a} {b})", "true", "{a} = false", _EITHER[::-1]),
     ("negb (orb {a} {b})", "true", "{b} = false", ("discriminate.", "destruct {b}.", *_EITHER[::-1])),
     ("negb {a}", "true", "{a} = false", _EITHER[::-1]),
@@ -165,7 +165,7 @@ def _implication(rng: Random) -> Draft | None:
 
 
 FAMILIES = (
-    Family("truth values", 2.0, _identity),
+    Family("truth values", 1.2, _identity),
     Family("conditional", 0.4, _conditional),
     Family("truth implies", 0.5, _implication),
 )

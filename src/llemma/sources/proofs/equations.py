@@ -83,8 +83,8 @@ def _inverse(rng: Random) -> Draft:
             (f"{f} ({f} {x}) = {x}", f"{f} {a} = {f} {b}", f"{a} = {b}", (f"rewrite <- (H {a}).", "rewrite H0.", "apply H.")),
             (f"{g} ({f} {x}) = {x}", f"{f} {a} = {b}", f"{a} = {g} {b}", ("rewrite <- H0.", "rewrite H.", "reflexivity.")),
             (f"{g} ({f} {x}) = {x}", f"{f} {a} = {b}", f"{g} {b} = {a}", ("rewrite <- H0.", "apply H.")),
-            (f"{f} {x} = {g} {x}", f"{g} {a} = {b}", f"{f} {a} = {b}", ("rewrite H.", "exact H0.")),
-            (f"{f} {x} = {g} {x}", f"{f} {a} = {b}", f"{g} {a} = {b}", ("rewrite <- H.", "exact H0.")),
+            (f"{f} {x} = {g} {x}", f"{g} {a} = {b}", f"{f} {a} = {b}", ("rewrite H.", "assumption.")),
+            (f"{f} {x} = {g} {x}", f"{f} {a} = {b}", f"{g} {a} = {b}", ("rewrite <- H.", "assumption.")),
         )
     )  # fmt: skip
     functions = f"{f} {g}" if g in f"{law} {goal}".replace("(", " ").split() else f

@@ -57,7 +57,7 @@ def _varied(rng: Random, law: str) -> str:
     return f"{right} = {left}"
 
 
-def _inductive(rng: Random, kind: str) -> Draft | None:
+def drawn(rng: Random, kind: str) -> Draft:
     """A law of the table, with names drawn."""
     table = rng.choices(laws()[kind], weights=[len(t["laws"]) for t in laws()[kind]])[0]
     law = rng.choice(table["laws"])
@@ -100,7 +100,7 @@ def _equations(rng: Random) -> Draft | None:
     if draw == 0:  # two functions with the same equations
         premises = [f"{f} 0 = {g} 0", f"(forall {n}, {f} (S {n}) = {after})", f"(forall {n}, {g} (S {n}) = {after_g})"]
         goal = f"forall {i}, {f} {i} = {g} {i}"
-        tactics = [f"induction {i}.", "exact H.", "rewrite H0.", "rewrite H1.", f"rewrite IH{i}.", "reflexivity."]
+        tactics = [f"induction {i}.", "assumption.", "rewrite H0.", "rewrite H1.", f"rewrite IH{i}.", "reflexivity."]
         kind, head = "nat -> nat", f"forall {f} {g} : nat -> nat, "
     elif draw == 1:  # a closed form
         premises = [f"{f} 0 = {q}", f"(forall {n}, {f} (S {n}) = {f} {n} + {p})"]
@@ -112,7 +112,7 @@ def _equations(rng: Random) -> Draft | None:
         kind = "list nat" if c == "[]" else "bool" if not c.isdigit() else "nat"
         premises = [f"{f} 0 = {c}", f"(forall {n}, {f} (S {n}) = {f} {n})"]
         goal = f"forall {i}, {f} {i} = {c}"
-        tactics = [f"induction {i}.", "exact H.", "rewrite H0.", f"exact IH{i}."]
+        tactics = [f"induction {i}.", "assumption.", "rewrite H0.", "assumption."]
         head = f"forall {f} : nat -> {kind}, "
     else:  # growth
         bound = rng.choice((f"{f} {n} + {p} <= {f} (S {n})", f"{f} {n} + {p} < {f} (S {n})", f"S ({f} {n}) <= {f} (S {n})"))
@@ -143,27 +143,27 @@ def _climbing(rng: Random) -> Draft | None:
     draw = rng.randrange(5)
     if draw == 0 and start:
         given = [f"{p} {start}", f"(forall {n}, {p} {n} -> {p} (S {n}))"]
-        goal, steps = f"forall {i}, {p} {over}", ["exact H.", "apply H0.", f"exact IH{i}."]
+        goal, steps = f"forall {i}, {p} {over}", ["assumption.", "apply H0.", "assumption."]
     elif draw == 1:
         given = [f"{p} 0", f"(forall {n}, {p} {n} -> {p} (S {n}))", f"(forall {n}, {p} {n} -> {q} {n})"]
         goal, steps = f"forall {i}, {p} {i} /\\ {q} {i}", [
-            "split.", "exact H.", "apply H1.", "exact H.", f"destruct IH{i}.", "split.", "apply H0.", "exact H2.",
-            "apply H1.", "apply H0.", "exact H2.",
+            "split.", "assumption.", "apply H1.", "assumption.", f"destruct IH{i}.", "split.", "apply H0.", "assumption.",
+            "apply H1.", "apply H0.", "assumption.",
         ]  # fmt: skip
     elif draw == 2:
         given = [f"{p} 0", f"{q} 0", f"(forall {n}, {p} {n} -> {q} (S {n}))", f"(forall {n}, {q} {n} -> {p} (S {n}))"]
         goal, steps = f"forall {i}, {p} {i} /\\ {q} {i}", [
-            "split.", "exact H.", "exact H0.", f"destruct IH{i}.", "split.", "apply H2.", "exact H4.", "apply H1.",
-            "exact H3.",
+            "split.", "assumption.", "assumption.", f"destruct IH{i}.", "split.", "apply H2.", "assumption.", "apply H1.",
+            "assumption.",
         ]  # fmt: skip
     elif draw == 3:
         given = [f"{p} []", f"(forall e {n}, {p} {n} -> {p} (e :: {n}))"]
-        goal, steps = f"forall {i}, {p} {i}", ["exact H.", "apply H0.", f"exact IH{i}."]
+        goal, steps = f"forall {i}, {p} {i}", ["assumption.", "apply H0.", "assumption."]
         kind = rng.choice(("nat", "bool", "Z"))
         return _climb("climbing lists", f"forall {p} : list {kind} -> Prop, ", given, goal, i, steps)
     else:
         given = [f"{p} 0", f"(forall {n}, {p} (S {n}))"]
-        goal, steps = f"forall {i}, {p} {i}", ["exact H.", "apply H0."]
+        goal, steps = f"forall {i}, {p} {i}", ["assumption.", "apply H0."]
     letters = p if q not in " ".join([*given, goal]).split() else f"{p} {q}"
     return _climb("climbing numbers", f"forall {letters} : nat -> Prop, ", given, goal, i, steps)
 
@@ -177,10 +177,10 @@ def _climb(family: str, head: str, given: list[str], goal: str, on: str, steps: 
 
 
 FAMILIES = (
-    Family("induction on numbers", 3.0, lambda rng: _inductive(rng, "numbers")),
-    Family("induction on lists", 2.5, lambda rng: _inductive(rng, "lists")),
-    Family("induction on trees", 0.8, lambda rng: _inductive(rng, "trees")),
-    Family("values", 0.5, _cases),
-    Family("equations", 1.0, _equations),
-    Family("climbing", 0.8, _climbing),
+    Family("induction on numbers", 4.0, lambda rng: drawn(rng, "numbers")),
+    Family("induction on lists", 3.5, lambda rng: drawn(rng, "lists")),
+    Family("induction on trees", 1.0, lambda rng: drawn(rng, "trees")),
+    Family("values", 0.8, _cases),
+    Family("equations", 1.2, _equations),
+    Family("climbing", 1.0, _climbing),
 )

@@ -108,7 +108,7 @@ class Search:
     def _closed(self, context: Context, goal: Formula) -> list[str] | None:
         for name, formula in context:
             if formula == goal:
-                return [f"exact {name}."]
+                return ["assumption."]
         for _, formula in context:
             if formula.kind == "false" or any(f == Formula("not", parts=(formula,)) for _, f in context):
                 return ["contradiction."]
@@ -313,7 +313,7 @@ def _climbing(rng: Random) -> Draft | None:
         return term
 
     rule = f"(forall {n}, {first} {n} -> {first} ({after(n, stride)}))"
-    goal, tactics = f"{first} {start + stride * steps}", ["intros.", *["apply H0."] * steps, "exact H."]
+    goal, tactics = f"{first} {start + stride * steps}", ["intros.", *["apply H0."] * steps, "assumption."]
     if len(letters) == 2:
         rule += f" -> (forall {n}, {first} {n} -> {letters[1]} {n})"
         goal, tactics = f"{letters[1]} {start + stride * steps}", ["intros.", "apply H1.", *tactics[1:]]
@@ -337,7 +337,7 @@ def _drafted(family: str, head: str, free: tuple[str, ...], goal: Formula) -> Dr
 
 
 FAMILIES = (
-    Family("propositional", 3.0, _propositional),
-    Family("quantified", 3.0, _quantified),
+    Family("propositional", 1.5, _propositional),
+    Family("quantified", 1.5, _quantified),
     Family("climbing", 0.5, _climbing),
 )

@@ -52,7 +52,7 @@ def recorded(count: int, seed: int, file: Path | None = None) -> Iterator[Record
 
     Raises ProverError when Coq is needed and not there, DataError for a file that is damaged or of other theorems.
     """
-    origin = {"count": count, "seed": seed, "made_of": _digest()}
+    origin = {"count": count, "seed": seed, "made_of": made_of()}
     path = file or cache_folder() / f"proofs-{count}-{seed}-{origin['made_of']}.jsonl.gz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def _digest() -> str:
+def made_of() -> str:
     """Names everything that decides the theorems, their proofs and what is held out."""
     folder = resources.files("llemma.sources.proofs")
     parts = sorted((p.name, p.read_bytes()) for p in folder.iterdir() if p.name.endswith((".py", ".toml", ".v")))
