@@ -1,7 +1,7 @@
 """Proof states as values over a few processes: clones them, replays paths, forgets the least used. Judges no proof.
 
 For each prelude there is a base, a process that has run the prelude and never a tactic, and a copy of it in case it is
-killed. Workers are clones of it; where a worker stands is a list of sentences, and to serve a state the one is taken
+killed; preludes with the same beginning grow out of one process. Workers are clones of it; where a worker stands is a list of sentences, and to serve a state the one is taken
 that has the least to replay. A worker that would lose something slow to rebuild stays where it is and a clone of it
 goes on. Without clones every worker runs the prelude itself.
 """
@@ -28,7 +28,8 @@ from llemma.provers.coq.worker import Lost, Worker
 _SLOW = 0.02  # seconds from which a sentence's time is remembered, and from which a clone pays
 _PRELUDE_SECONDS = 300.0
 _MOVE_SECONDS = 60.0
-_KEPT_PRELUDES = 4
+_KEPT_PRELUDES = 12
+_HEAVY = 0.2  # seconds of a sentence of a prelude from which others shall start behind it
 # Clones share what neither has written to. Coq's own 256 MB of young objects, and a collector that marks old ones often,
 # would write to all of it: 8 clones after 300 tactics took 2008 MB together so, 364 MB with these.
 _COLLECTOR = "s=512k,o=200"
@@ -48,10 +49,16 @@ class Seat:
     path: list[tuple[str, int]] = field(default_factory=list)
     busy: bool = True
     stale: bool = False  # stands behind a sentence that failed
+    beginning: list[tuple[str, int]] = field(default_factory=list)  # the prelude itself, sentence by sentence
 
     def tip(self) -> int:
         """The state it stands at."""
         return self.path[-1][1] if self.path else self.origin
+
+    def begins(self, sentences: Sequence[str]) -> bool:
+        """Whether its prelude is a proper beginning of these sentences."""
+        mine = [text for text, _ in self.beginning]
+        return 0 < len(mine) <= len(sentences) and mine == list(sentences[: len(mine)])
 
     def shared(self, path: Sequence[str]) -> int:
         """How many sentences of ``path`` it has read already."""
@@ -196,7 +203,8 @@ class Session:
 
     def _clone(self, seat: Seat) -> Seat:
         return Seat(
-            worker=seat.worker.clone(), prelude=seat.prelude, origin=seat.origin, path=list(seat.path)
+            worker=seat.worker.clone(), prelude=seat.prelude, origin=seat.origin, path=list(seat.path),
+            beginning=seat.beginning,
         )  # fmt: skip
 
     def _fresh(self, prelude: str) -> Seat:
@@ -243,14 +251,16 @@ class Session:
                 if prelude in self._bases:
                     self._bases.move_to_end(prelude)
                     return self._bases[prelude]
-            seat = self._start(prelude)
-            base = _Base(seat=seat, spare=self._clone(seat))
-            with self._ready:
-                self._bases[prelude] = base
-                old = [self._bases.popitem(last=False)[1] for _ in range(len(self._bases) - _KEPT_PRELUDES)]
-                self._starting.pop(prelude, None)
-            for gone in old:
-                self._end(gone)
+            return self._keep(prelude, self._start(prelude))
+
+    def _keep(self, prelude: str, seat: Seat) -> _Base:
+        base = _Base(seat=seat, spare=self._clone(seat))
+        with self._ready:
+            self._bases[prelude] = base
+            old = [self._bases.popitem(last=False)[1] for _ in range(len(self._bases) - _KEPT_PRELUDES)]
+            self._starting.pop(prelude, None)
+        for gone in old:
+            self._end(gone)
         return base
 
     def _end(self, base: _Base) -> None:
@@ -275,24 +285,49 @@ class Session:
                 del self._bases[prelude]
 
     def _start(self, prelude: str) -> Seat:
-        """Start coqidetop and let it read the prelude. Raises Refusal."""
-        folder = Path(self._folder.name)
-        made = self._keeper.submit(worker.spawn, self._argv, self._environment(), self.shim.path, folder).result()
-        seat = Seat(worker=made, prelude=prelude, origin=0)
+        """A process that has read the prelude: a new one, or a clone of one that has read the beginning of it.
+
+        Raises Refusal.
+        """
         try:
-            seat.origin = protocol.state_id(made.ask([protocol.ABOUT, protocol.INIT], seconds=_MOVE_SECONDS)[1])
             sentences = [sentence.text for sentence in split(prelude)]
-            self._read(seat, sentences, _PRELUDE_SECONDS)
         except Torn as error:
-            made.kill()
             raise Refusal(f"the prelude: {error}") from error
+        seat = self._nearest(sentences)
+        try:
+            for at in range(len(seat.path), len(sentences)):
+                began = time.monotonic()
+                last = at == len(sentences) - 1
+                self._read(seat, sentences[at : at + 1], _PRELUDE_SECONDS, run=last or _imports(sentences[at]))
+                if not last and self.shim.path is not None and time.monotonic() - began > _HEAVY:
+                    part = "\n".join(sentences[: at + 1])
+                    self._keep(part, Seat(
+                        worker=seat.worker.clone(), prelude=part, origin=seat.tip(), beginning=list(seat.path)
+                    ))  # fmt: skip
         except Lost as error:
             raise ProverError(f"coqidetop ended while it read the prelude: {error}", retryable=True) from error
         except BaseException:
-            made.kill()
+            seat.worker.kill()
             raise
-        seat.origin, seat.path = seat.tip(), []
-        return seat
+        return Seat(worker=seat.worker, prelude=prelude, origin=seat.tip(), beginning=seat.path)
+
+    def _nearest(self, sentences: Sequence[str]) -> Seat:
+        """A process that has read as many of these sentences as any has, with them as its path."""
+        with self._ready:
+            bases = [base for base in self._bases.values() if base.seat.begins(sentences)]
+        for base in sorted(bases, key=lambda base: -len(base.seat.beginning)):
+            with base.lock, contextlib.suppress(Lost):
+                return Seat(
+                    worker=base.seat.worker.clone(), prelude="", origin=base.seat.beginning[0][1],
+                    path=list(base.seat.beginning),
+                )  # fmt: skip
+        folder = Path(self._folder.name)
+        made = self._keeper.submit(worker.spawn, self._argv, self._environment(), self.shim.path, folder).result()
+        try:
+            origin = protocol.state_id(made.ask([protocol.ABOUT, protocol.INIT], seconds=_MOVE_SECONDS)[1])
+        except Lost as error:
+            raise ProverError(f"{self._argv[0]} does not start: {error}") from error
+        return Seat(worker=made, prelude="", origin=origin)
 
     @staticmethod
     def _environment() -> dict[str, str]:
@@ -321,14 +356,16 @@ class Session:
                 raise Lost("crash", str(refusal)) from refusal
 
     @staticmethod
-    def _read(seat: Seat, sentences: Sequence[str], seconds: float) -> None:
-        """Add sentences and run them. Raises Refusal for the one Coq does not take, with the worker before it."""
+    def _read(seat: Seat, sentences: Sequence[str], seconds: float, run: bool = True) -> None:
+        """Add sentences and, with ``run``, let them be executed. Raises Refusal for the one Coq does not take, with the worker before it."""
         before = seat.tip()
         for text in sentences:
             (added,) = seat.worker.ask([protocol.add(text, seat.tip())], seconds=seconds)
             if not added.good:
                 raise Refusal(f"{added.error} (in: {' '.join(text.split())[:120]})")
             seat.path.append((text, protocol.state_id(added)))
+        if not run:
+            return
         (done,) = seat.worker.ask([protocol.GOALS], seconds=seconds)
         if not done.good:
             failed = {number: text for text, number in seat.path}.get(_failed(done), "")
@@ -337,6 +374,10 @@ class Session:
             if not back.good:
                 seat.worker.kill()
             raise Refusal(f"{done.error}{f' (in: {failed[:120]})' if failed else ''}")
+
+
+def _imports(sentence: str) -> bool:
+    return "Require" in sentence
 
 
 def _failed(answer: Answer) -> int:
