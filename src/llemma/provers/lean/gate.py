@@ -94,11 +94,10 @@ KINDS: Mapping[str, str] = {
     "Lean.Parser.Tactic.nativeDecide": _COMPILER,
     "Lean.Parser.Tactic.bvDecide": _COMPILER,
     "Lean.Parser.Tactic.runTac": _RUNS,
-    "Lean.Parser.Term.runElab": _RUNS,
+    "Lean.Parser.Tactic.bvCheck": _COMPILER,
+    "Lean.Parser.Tactic.bvTrace": _COMPILER,
     "Lean.byElab": _RUNS,
-    "Lean.Parser.Term.byElab": _RUNS,
     "Lean.Parser.Term.unsafe": _RUNS,
-    "Lean.Parser.Term.includeStr": _READS,
     "Lean.includeStr": _READS,
 }
 

@@ -367,6 +367,7 @@ def verdict (t : Trusted) (j : Json) : IO Json := do
   let clash ← clashes t plain rows 0 []
   let r ← match clash with | [] => pure plain | _ => reader (tableOfList clash (Table.empty Name)) j
   let root ← pick r.names "name" (nat j "root")
+  if root != t.name then throw (IO.userError (root.toString ++ " is not the name of the statement"))
   let b : Bench := { env := ← IO.mkRef t.base, asked := ← IO.mkRef 0 }
   b.rows t r root rows 0
   let env ← b.env.get

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import select
 import signal
@@ -18,22 +19,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llemma.errors import ProverError
+from llemma.errors import ProverError, SandboxError
 from llemma.provers.lean.toolchain import Toolchain
 from llemma.records import Failure
+from llemma.sandbox.command import CommandLimits, Walled, walled
 
 _START = 600.0  # seconds until it must be ready: a Mathlib on a slow disk, a busy machine
 _LONGEST = 256 << 20  # bytes of one answer
+_NO_MEMORY = ("out of memory", "memory exhausted", "cannot enlarge memory")
+_NO_STACK = ("stack overflow", "call stack size")
 _TICK = 0.05  # seconds between two looks at the memory
 _SOURCES = Path(__file__).parent
+# Memory is watched from outside, as what may be used depends on the libraries; this only stops the absurd.
+_LIMITS = CommandLimits(memory=64_000, processes=256, stack=512, file=1, files=4096)
 
 
 class Process:
     """Starts ``common.lean`` with ``worker.lean`` or ``judge.lean`` when first asked; is not thread-safe."""
 
-    def __init__(self, toolchain: Toolchain, part: str) -> None:
-        self.toolchain, self.part = toolchain, part
-        self.tier = ""
+    def __init__(self, toolchain: Toolchain, part: str, walls: str) -> None:
+        self.toolchain, self.part, self.walls = toolchain, part, walls
+        self.tier = ""  # which walls stand around it
         self.started = 0.0  # seconds the last start took
         self.starts = 0
         self._child: subprocess.Popen[bytes] | None = None
@@ -105,6 +111,7 @@ class Process:
         """The Lean program as one file: what both parts share, then the part."""
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="llemma-lean-")
+            os.chmod(self._folder.name, 0o755)  # as root, what is behind the walls runs as nobody
             text = "".join((_SOURCES / f"{name}.lean").read_text(encoding="utf-8") for name in ("common", self.part))
             # Where every file is a module, only what is public can be run.
             text = text.replace("/-@public@-/", "public" if self.toolchain.wasm else "")
@@ -112,19 +119,40 @@ class Process:
         return Path(self._folder.name, f"{self.part}.lean")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        argv = [str(self.toolchain.lean), "--run", str(self._program())]
+        command = self._command()
         pipe = subprocess.PIPE
         try:
             child = subprocess.Popen(
-                argv, env=dict(self.toolchain.env), cwd=self._program().parent, stdin=pipe, stdout=pipe, stderr=pipe,
+                command.argv,
+                env=command.env,
+                cwd=self._program().parent,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         except OSError as error:
-            raise ProverError(f"{argv[0]}: cannot be started: {error}") from error
+            raise ProverError(f"{command.argv[0]}: cannot be started: {error}") from error
+        self.tier = command.tier
         assert child.stdin is not None and child.stdout is not None and child.stderr is not None
         for stream in (child.stdin, child.stdout, child.stderr):
             os.set_blocking(stream.fileno(), False)
         return child
+
+    def _command(self) -> Walled:
+        """The process behind the walls: it reads Lean, the libraries and its program, and writes nothing."""
+        program = self._program()
+        argv = [str(self.toolchain.lean), "--run", str(program)]
+        env = dict(self.toolchain.env)
+        if self.walls == "none":
+            return Walled(argv=argv, env=env, tier="none")
+        read = [*self.toolchain.places, program.parent]
+        try:
+            return walled(argv, read=read, limits=_LIMITS, env=env, tier=self.walls)
+        except SandboxError as error:
+            raise SandboxError(
+                f"{error}; walls=none runs Lean without, which only trusted text should be given"
+            ) from error
 
     def _exchange(self, line: bytes, deadline: float, limit: int | None) -> dict[str, Any] | Failure:
         child = self._child
@@ -167,15 +195,18 @@ class Process:
         return None
 
     def _death(self) -> Failure:
+        """Why it ended, from its exit code and what it said last."""
         assert self._child is not None
         code = self._child.wait()
-        said = " ".join(self._stderr.decode("utf-8", "replace").split())
-        memory = any(sign in said.lower() for sign in ("out of memory", "memory exhausted", "cannot enlarge memory"))
-        if code == -signal.SIGKILL or memory:
+        said = self._stderr.decode("utf-8", "replace")
+        lower = said.lower()
+        if code == -signal.SIGKILL or any(sign in lower for sign in _NO_MEMORY):
             return Failure(kind="memory", message="the prover was ended for want of memory")
-        deep = "stack overflow" in said.lower() or "call stack size" in said.lower() or code == -signal.SIGSEGV
-        why = "its stack overflowed" if deep else f"it ended with code {code}: {said[-300:]}"
-        return Failure(kind="crash", message=f"the prover died: {why}")
+        if code == -signal.SIGSEGV or any(sign in lower for sign in _NO_STACK):
+            return Failure(kind="crash", message="the prover died: its stack overflowed")
+        cause = re.search(r"\w*Error: [^\n]*", said)
+        last = cause.group() if cause else " ".join(said.split())[-300:]
+        return Failure(kind="crash", message=f"the prover died with code {code}: {last}")
 
 
 def _write(into: int, left: memoryview) -> memoryview:

@@ -19,7 +19,9 @@ from llemma.provers.lean.verdict import Hearing, bugs, findings
 from llemma.provers.lean.worker import Worker, error
 from llemma.records import Failure, ProofState, Theorem, Verdict
 
-_WASM_RECYCLE = 1700  # megabytes: the address space of such a build ends at 2048
+_WASM_RECYCLE = 2100  # megabytes: it begins at 1650, and the address space of such a build ends at 2048
+# From here on a value of type IO can be run by the prover alone; before, `macro` could run one as a pure function.
+_SEALED = (4, 28, 0)
 _RECYCLE = 6000  # Mathlib's files alone count for several thousand
 
 
@@ -36,7 +38,7 @@ class LeanProver:
         self._lock = threading.RLock()
 
     def _process(self, part: str) -> Process:
-        return Process(self.toolchain, part)
+        return Process(self.toolchain, part, self._walls)
 
     @property
     def name(self) -> str:
@@ -81,13 +83,12 @@ class LeanProver:
 
     def check(self, theorem: Theorem, proof: str, limits: Limits = CHECK) -> Verdict:
         """Whether ``proof``, tactics only (``by`` or ``:=`` before them does not matter), proves the theorem."""
-        deadline = time.monotonic() + limits.seconds
         if reason := gate.proof(proof):
             return _refused("gate", reason)
         verdicts = []
         with self._lock:
             for text in _readings(proof):
-                verdicts.append(self._proof(theorem, text, deadline, limits))
+                verdicts.append(self._proof(theorem, text, limits))
                 if verdicts[-1].proved:
                     return verdicts[-1]
         return max(verdicts, key=lambda verdict: len(verdict.layers), default=_refused("gate", "an empty proof"))
@@ -113,18 +114,18 @@ class LeanProver:
             self._worker.process.close()
             self._judge.process.close()
 
-    def _proof(self, theorem: Theorem, text: str, deadline: float, limits: Limits) -> Verdict:
+    def _proof(self, theorem: Theorem, text: str, limits: Limits) -> Verdict:
         """The verdict on one reading of a proof."""
         hearing = Hearing()
         before = self._worker.prelude(theorem)
         if isinstance(before, Failure):
             return _refused("compile", before.message)
-        failed = self._worker.gate(before, text, max(0.1, deadline - time.monotonic()))
+        failed = self._worker.gate(before, text, limits.seconds)
         said = failed.message if failed else "one block of tactics, nothing forbidden in it"
         if hearing.add("gate", failed is None, said):
             modules = self._worker.modules(header(theorem.prelude).modules)
             whole = f"{theorem.statement} := by (\n{text}\n)"
-            self._hear(hearing, theorem, (before, whole, modules), deadline, limits)
+            self._hear(hearing, theorem, (before, whole, modules), limits)
         return hearing.verdict()
 
     def _file(self, theorem: Theorem, text: str, limits: Limits, *, alone: bool) -> Verdict:
@@ -133,29 +134,33 @@ class LeanProver:
         head, trusted = header(text), header(theorem.prelude)
         modules = self._worker.modules(head.modules or trusted.modules)
         worker = self._worker
-        own = gate.has_programs(text)
+        own = self.toolchain.number < _SEALED and gate.has_programs(text)
         try:
             if own:
                 worker = Worker(self._process("worker"), self._imports, self._recycle)
             before = worker.base(modules) if alone else worker.prelude(theorem)
-            deadline = hearing.began + limits.seconds
-            self._hear(hearing, theorem, (before, head.body, modules), deadline, limits, worker)
+            self._hear(hearing, theorem, (before, head.body, modules), limits, worker)
         finally:
             if own:
                 worker.process.close()
         return hearing.verdict()
 
     def _hear(
-        self, hearing: Hearing, theorem: Theorem, source: tuple[int | Failure, str, tuple[str, ...]],
-        deadline: float, limits: Limits, worker: Worker | None = None,
-    ) -> None:  # fmt: skip
-        """The layers after the gate, of a text after a state of the worker."""
+        self,
+        hearing: Hearing,
+        theorem: Theorem,
+        source: tuple[int | Failure, str, tuple[str, ...]],
+        limits: Limits,
+        worker: Worker | None = None,
+    ) -> None:
+        """The layers after the gate, of a text after a state of the worker. Trusted text is not on the clock."""
         before, text, modules = source
         if isinstance(before, Failure):
             hearing.add("compile", False, before.message)
             return
-        left = max(0.1, deadline - time.monotonic())
-        answer = (worker or self._worker).compile(before, text, theorem.name, left, limits.memory)
+        began = time.monotonic()
+        answer = (worker or self._worker).compile(before, text, theorem.name, limits.seconds, limits.memory)
+        left = max(1.0, limits.seconds - (time.monotonic() - began))
         if isinstance(answer, Failure):
             hearing.add("compile", False, f"{answer.kind}: {answer.message}")
             return
@@ -165,7 +170,6 @@ class LeanProver:
         if not hearing.add("exists", declarations is not None, _exists(theorem.name, text, declarations)):
             return
         trusted = self._judge.trust(theorem, modules)
-        left = max(0.1, deadline - time.monotonic())
         found = self._judge.judge(trusted, declarations, left, limits.memory)
         if isinstance(found, Failure):
             hearing.add("second", False, f"{found.kind} in the judge: {found.message}")
@@ -183,6 +187,8 @@ def _exists(name: str, text: str, declarations: Any) -> str:
     if declarations is not None:
         return f"{name} is declared"
     names = [theorem.name for theorem in read(text)]
+    if name in names:
+        return f"the text states {name}, but it is not declared at the end"
     return f"the text declares no {name}" + (f", but {', '.join(names[:10])}" if names else "")
 
 

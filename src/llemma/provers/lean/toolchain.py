@@ -83,9 +83,10 @@ def _toolchain(lean: Path, env: dict[str, str], project: Path | None) -> Toolcha
     root = Path(prefix.strip())
     real = root / "bin" / "lean"
     paths = [Path(p) for p in env.get("LEAN_PATH", "").split(os.pathsep) if p]
-    places = {root, real.resolve().parent.parent, *(p for p in paths if p.exists())}
+    program = real if real.exists() else lean  # not elan's proxy, which would look around first
+    places = {root, program.resolve().parent.parent, *(p for p in paths if p.exists()), *_helpers(program)}
     return Toolchain(
-        lean=real if real.exists() else lean,  # not elan's proxy, which would look around first
+        lean=program,
         env={"LEAN_SYSROOT": str(root), **env},
         places=tuple(sorted(places)),
         line=" ".join(line.split()),
@@ -93,6 +94,14 @@ def _toolchain(lean: Path, env: dict[str, str], project: Path | None) -> Toolcha
         project=project,
         pinned=_pins(project) if project else "",
     )
+
+
+def _helpers(program: Path) -> list[Path]:
+    """What a launcher that is a shell script runs to find its own folder."""
+    with program.open("rb") as file:
+        if file.read(2) != b"#!":
+            return []
+    return [Path(found) for name in ("readlink", "dirname") if (found := shutil.which(name))]
 
 
 def _of_project(project: Path, lean: Path | None) -> Toolchain:
