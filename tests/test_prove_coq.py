@@ -1,7 +1,6 @@
 """Proof search with Coq itself: equal traces, workers killed again and again, whole proofs, sketches, the verbs.
 
-``LLEMMA_KILLS`` sets how many workers are killed (default 12 over 12 theorems; from 30 on over 60 theorems, one every
-2 s, as in docs/proving.md).
+``LLEMMA_KILLS=30`` runs 60 theorems instead of 6 while a process of Coq is killed every 2 s.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from llemma.prove.prove import prove
 from proving import Scripted, coq_file, lines
 from test_prove import traces, verdicts
 
-KILLS = int(os.environ.get("LLEMMA_KILLS", "12"))
+KILLS = int(os.environ.get("LLEMMA_KILLS", "3"))
 FULL = KILLS >= 30
 
 pytestmark = [
@@ -74,17 +73,17 @@ class Killer(threading.Thread):
 
 
 def test_workers_killed_again_and_again_change_no_verdict_and_no_trace(tmp_path):
-    source = coq_file(tmp_path / "c.v", 60 if FULL else 12)
-    words = ["search=best_first", "model=fixed", "budget.tactic_calls=60", "limits.seconds=60", "ladder=false"]
+    source = coq_file(tmp_path / "c.v", 60 if FULL else 6)
+    words = ["search=best_first", "model=fixed", "budget.tactic_calls=50", "limits.seconds=60", "ladder=false"]
     prove(settings(source, tmp_path / "whole", *words))
-    killer = Killer(2.0 if FULL else 0.5)
+    killer = Killer(2.0)
     killer.start()
     try:
         result = prove(settings(source, tmp_path / "killed", *words))
     finally:
         killer.over.set()
         killer.join()
-    assert result.errors == 0 and len(killer.killed) >= 3, killer.killed
+    assert result.errors == 0 and len(killer.killed) >= 2, killer.killed
     assert verdicts(tmp_path / "killed") == verdicts(tmp_path / "whole")
     assert traces(tmp_path / "killed") == traces(tmp_path / "whole")
     found = result.searches[0]

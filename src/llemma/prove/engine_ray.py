@@ -17,6 +17,7 @@ from llemma.prove.config import ProveConfig, SearchName
 from llemma.prove.work import Made, Unit, attempt, open_tools
 from llemma.records import Theorem, from_row, to_row
 
+STARTING = 600.0  # seconds in which some actor must have started when none works
 DEATHS = 20  # times one search may lose its machine before it is given up
 
 
@@ -30,9 +31,9 @@ class Worker:
         """One search from end to end."""
         return attempt(self._tools, (from_row(Theorem, theorem), search))
 
-    def close(self) -> None:
-        """End the prover's processes."""
-        self._tools.prover.close()
+    def ready(self) -> bool:
+        """Answers once the prover is open."""
+        return True
 
 
 def run_units(config: ProveConfig, units: Sequence[Unit], store: Callable[[Unit, Made | Caught], None]) -> None:
@@ -53,7 +54,11 @@ def run_units(config: ProveConfig, units: Sequence[Unit], store: Callable[[Unit,
 
 
 class _Pool:
-    """The actors, each with at most one search; an actor that died is replaced and its search started again."""
+    """The actors, each with at most one search. One that died is replaced, and its search done by another.
+
+    A search is given to an actor that has started, never to one that waits for a machine: a cluster that lost some
+    goes on with what is left.
+    """
 
     def __init__(self, ray: Any, config: ProveConfig, units: Sequence[Unit]) -> None:
         self.ray, self.todo = ray, list(reversed(units))
@@ -61,32 +66,73 @@ class _Pool:
         slots = int(ray.cluster_resources().get("CPU", 1))
         self.size = max(1, min(config.workers or slots, len(units)))
         self.made = ray.remote(num_cpus=1, max_restarts=0)(Worker)
+        self.starting: dict[Any, Any] = {}  # what tells that an actor has started → the actor
         self.running: dict[Any, tuple[Any, Unit]] = {}
+        self.idle: list[Any] = []
         self.deaths: dict[str, int] = {}
 
     def run(self, store: Callable[[Unit, Made | Caught], None]) -> None:
-        idle = [self.made.remote(self.settings) for _ in range(self.size)]
+        """Do all units. Raises what opening a prover raises, and ProverError when no actor starts."""
+        for _ in range(self.size):
+            self._hire()
         try:
             while self.todo or self.running:
-                while self.todo and idle:
-                    self._start(idle.pop(), self.todo.pop())
-                done, _ = self.ray.wait(list(self.running), num_returns=1)
+                waited = STARTING if not self.running else None
+                done, _ = self.ray.wait([*self.running, *self.starting], num_returns=1, timeout=waited)
+                if not done:
+                    raise ProverError(f"no worker started on the cluster within {STARTING:.0f} s; has it free CPUs?")
                 for reference in done:
-                    actor, unit = self.running.pop(reference)
-                    found = self._result(reference)
-                    if found is None:
-                        idle.append(self.made.remote(self.settings))
-                        self._again(unit, store)
-                    else:
-                        idle.append(actor)
-                        store(unit, found)
+                    self._next(reference, store)
         finally:
-            for actor in [*idle, *(actor for actor, _ in self.running.values())]:
-                self.ray.kill(actor)
+            self._dismiss()
 
-    def _start(self, actor: Any, unit: Unit) -> None:
-        theorem, search = unit
+    def _hire(self) -> None:
+        actor = self.made.remote(self.settings)
+        self.starting[actor.ready.remote()] = actor
+
+    def _next(self, reference: Any, store: Callable[[Unit, Made | Caught], None]) -> None:
+        """An actor has started or finished a search, or died: store what it did, give it the next one."""
+        if reference in self.starting:
+            actor = self.starting.pop(reference)
+            if self._started(reference):
+                self._give(actor)
+            return
+        actor, unit = self.running.pop(reference)
+        found = self._result(reference)
+        if found is None:
+            self._hire()
+            self._again(unit, store)
+            return
+        store(unit, found)
+        self._give(actor)
+
+    def _give(self, actor: Any) -> None:
+        """The next search for an actor, or none: it is kept for one that another actor loses."""
+        if not self.todo:
+            self.idle.append(actor)
+            return
+        theorem, search = unit = self.todo.pop()
         self.running[actor.work.remote(to_row(theorem), search)] = (actor, unit)
+
+    def _started(self, reference: Any) -> bool:
+        """Whether the actor stands; one whose machine died while it started is replaced. Raises its own errors."""
+        try:
+            self.ray.get(reference)
+        except (self.ray.exceptions.NodeDiedError, self.ray.exceptions.ActorUnschedulableError):
+            self._hire()
+            return False
+        except self.ray.exceptions.ActorDiedError as error:
+            if error.__cause__ is not None or "creation task" in str(error):
+                raise ProverError(f"no prover could be opened on a machine of the cluster: {error}") from error
+            self._hire()
+            return False
+        return True
+
+    def _dismiss(self) -> None:
+        """End the actors; the processes of a prover end with theirs."""
+        actors = [*self.starting.values(), *(actor for actor, _ in self.running.values())]
+        for actor in [*actors, *self.idle]:
+            self.ray.kill(actor)
 
     def _result(self, reference: Any) -> Made | Caught | None:
         """What a search gave; None when its actor or machine died."""
@@ -107,5 +153,7 @@ class _Pool:
         if self.deaths[name] > DEATHS:
             message = f"its worker or machine died {self.deaths[name]} times"
             store(unit, Caught(kind=ProverError.__name__, message=message))
-        else:
-            self.todo.append(unit)
+            return
+        self.todo.append(unit)
+        if self.idle:
+            self._give(self.idle.pop())

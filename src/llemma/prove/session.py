@@ -9,12 +9,17 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from llemma.errors import ProverError
 from llemma.prove.cache import Cache
 from llemma.prove.config import Budget
 from llemma.provers import Limits, Prover
 from llemma.records import Failure, ProofState, Theorem, Verdict
 
+T = TypeVar("T")
+
+PAUSES = (0.1, 0.3, 1.0, 3.0, 3.0, 3.0)  # seconds before each further try of a call that the prover could not make
 TRIES = 3  # of a call whose worker died: one that is killed from outside says nothing about the tactic
 
 
@@ -94,7 +99,7 @@ class Session:
 
     def _judge(self, text: str, tactics: tuple[str, ...], tries: int) -> Proof | Verdict:
         for left in reversed(range(tries)):
-            verdict = self.prover.check(self.theorem, text, self.check_limits)
+            verdict = self._steady(lambda: self.prover.check(self.theorem, text, self.check_limits))
             if verdict.proved:
                 return Proof(text=text, tactics=tactics, verdict=verdict)
             if not left or _by_the_gate(verdict):
@@ -103,13 +108,25 @@ class Session:
         return verdict
 
     def _tried(self, call: Callable[[], ProofState | Failure]) -> ProofState | Failure:
-        result = call()
+        """The result of a call, made again when the worker died of it: only what kills every time is a crash."""
+        result = self._steady(call)
         for _ in range(TRIES - 1):
             if not (isinstance(result, Failure) and result.kind == "crash"):
                 break
             self.crashes += 1
-            result = call()
+            result = self._steady(call)
         return result
+
+    def _steady(self, call: Callable[[], T]) -> T:
+        """The result of a call, made again while the prover says that its failure may pass."""
+        for pause in PAUSES:
+            try:
+                return call()
+            except ProverError as error:
+                if not error.retryable or self.stop.wait(pause):
+                    raise
+                self.crashes += 1
+        return call()
 
 
 def _by_the_gate(verdict: Verdict) -> bool:
