@@ -14,8 +14,8 @@ from llemma.sources.proofs.base import Draft, Family
 
 _KINDS = {"n": "nat", "m": "nat", "k": "nat", "j": "nat", "b": "bool", "l": "list nat", "r": "list nat", "f": "nat -> nat"}
 _NAMES = {
-    "n": "n m k i j a p q", "m": "m k j b c p r u", "b": "b c d p", "l": "l xs s u v", "r": "m ys r w k",
-    "x": "x y z v", "f": "f g h", "g": "q test p", "t": "t s u b", "k": "k c d w", "j": "i j v k z",
+    "n": "n m k i j a p q", "m": "m k j b c p r u", "b": "b c d p", "l": "l s u v w", "r": "m r w k t",
+    "x": "x y z v", "f": "f g h", "g": "q g p", "t": "t s u b", "k": "k c d w", "j": "i j v k z",
 }  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def drawn(rng: Random, kind: str) -> Draft:
     law = rng.choice(table["laws"])
     names = _named(rng, law)
     on = names[table["on"]]
-    step = table["step"] if isinstance(table["step"], str) else table["step"][0]
+    step = table["step"]
     text = _varied(rng, law) if "rewrite" not in step else law
     premises = ["intros."]
     tactics = [*premises, f"induction {on}.", *_sentences(f"{table['base']} {step}".format(**names, IH=f"IH{on}"))]
