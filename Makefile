@@ -37,7 +37,7 @@ docs: $(VENV)/.installed-dev ## run every command and example of README.md and d
 lock: ## newest allowed versions into constraints.txt
 	@$(find_python); rm -rf $(VENV)/lock; "$$python" -m venv $(VENV)/lock
 	@$(VENV)/lock/bin/python -m pip --disable-pip-version-check install -q $(TORCH_FROM) torch
-	@$(VENV)/lock/bin/python -m pip --disable-pip-version-check install -q -e '.[all,dev]'
+	@$(VENV)/lock/bin/python -m pip --disable-pip-version-check install -q -e '.[all,dev,ray]'
 	@# PyTorch pins its CUDA packages itself; without these lines the file serves CPU and GPU machines alike
 	@head -n 2 constraints.txt > $(VENV)/lock/constraints.txt
 	@$(VENV)/lock/bin/python -m pip --disable-pip-version-check list --format=freeze --exclude-editable --exclude pip \

@@ -1,7 +1,9 @@
 """Many hostile and honest programs at once: who survives, what is left, whether honest results stay the same.
 
-``python tests/soak.py [runs=1000] [clients=64] [tier=auto] [alone=false]`` prints one JSON object. Run as a user that
-does nothing else, with ``alone=true``, every process and file of that user counts.
+``python tests/soak.py [runs=1000] [clients=64] [tier=auto] [alone=false]`` prints one JSON object. It gives itself
+temporary folders and System V objects of its own (a mount and an IPC namespace), so that whatever is left in them
+was left by its programs and nobody else's files are looked at. ``alone=true``, for a user that does nothing else,
+leaves all as it is and counts every process and file of that user.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from pathlib import Path
 
 from attacks import ATTACKS, PRELUDE, Canaries, canaries
 from llemma.records import Execution
-from llemma.sandbox import Limits, run, shut_down
+from llemma.sandbox import Limits, linux, run, shut_down, tiers
 
 HONEST = {
     "arithmetic": "total = 0\nfor i in range(100):\n    total += i * i\ntotal",
@@ -96,7 +98,8 @@ def soak(runs: int, clients: int, sandbox: str, aim: Canaries) -> dict[str, obje
     with ThreadPoolExecutor(clients) as pool:
         list(pool.map(client, range(clients)))
     return {
-        "runs": runs, "clients": clients, "seconds": round(time.monotonic() - begin, 1), "statuses": dict(statuses),
+        "tier": tiers.best().name if sandbox == "auto" else sandbox, "runs": runs, "clients": clients,
+        "seconds": round(time.monotonic() - begin, 1), "statuses": dict(statuses),
         "different": different[:5] + [name for name in HONEST if alone[name] != again[name]],
         "through": sorted(set(through)),
         "harmed": aim.harmed(), "memory growth after the first tenth, in MB": round((resident() - marks[0]) / 1e6, 2),
@@ -124,14 +127,48 @@ def processes(alone: bool) -> list[int]:
     return found
 
 
-def files() -> list[str]:
-    """Files of this user in the places for temporary files."""
+FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+def set_apart() -> str:
+    """Put empty folders of our own over those for temporary files, and leave the IPC namespace; why not, if not."""
+    for path in (sys.prefix, sys.base_prefix, str(Path(__file__).resolve())):
+        if path.startswith(tuple(f"{folder}/" for folder in FOLDERS)):
+            return f"{path} lies in a folder for temporary files"
+    user, group = os.geteuid(), os.getegid()
+    try:
+        linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWIPC | (linux.CLONE_NEWUSER if user else 0))
+        if user:  # the same numbers inside as outside
+            for name, text in (
+                ("setgroups", "deny"),
+                ("uid_map", f"{user} {user} 1"),
+                ("gid_map", f"{group} {group} 1"),
+            ):
+                Path(f"/proc/self/{name}").write_text(text)
+        linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+        for folder in filter(os.path.isdir, FOLDERS):
+            linux.mount("none", folder, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=1777,size=1g")
+    except OSError as error:
+        return str(error)
+    if user:
+        linux.drop_capabilities()
+    return ""
+
+
+def files(alone: bool) -> list[str]:
+    """Files in the places for temporary files: all of this user's, or, when they are set apart, all."""
     found = []
-    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
-        for entry in os.scandir(folder) if os.path.isdir(folder) else ():
-            if entry.stat(follow_symlinks=False).st_uid == os.getuid():
+    for folder in filter(os.path.isdir, FOLDERS):
+        for entry in os.scandir(folder):
+            if not alone or entry.stat(follow_symlinks=False).st_uid == os.getuid():
                 found.append(entry.path)
     return found
+
+
+def system_v() -> list[str]:
+    """System V objects that are there."""
+    tables = {name: Path(f"/proc/sysvipc/{name}") for name in ("shm", "sem", "msg")}
+    return [f"{name} {line}" for name, table in tables.items() for line in table.read_text().splitlines()[1:]]
 
 
 def main(words: list[str]) -> int:
@@ -140,13 +177,15 @@ def main(words: list[str]) -> int:
         word.split("=", 1) for word in words
     )
     alone = given["alone"] == "true"
-    left_before = set(files())
+    refused = "" if alone else set_apart()
+    left_before, objects_before = set(files(alone)), set(system_v())
     processes_before = set(processes(alone))
     with canaries() as aim:
         report = soak(int(given["runs"]), int(given["clients"]), given["tier"], aim)
     shut_down()
     report["processes left"] = sorted(set(processes(alone)) - processes_before)
-    report["files left"] = sorted(set(files()) - left_before) if alone else "not counted"
+    report["files left"] = f"not counted: {refused}" if refused else sorted(set(files(alone)) - left_before)
+    report["System V objects left"] = f"not counted: {refused}" if refused else sorted(set(system_v()) - objects_before)
     print(json.dumps(report, indent=1))
     return 0
 

@@ -19,7 +19,7 @@ REFUSED, ABSENT = ERRNO | errno.EPERM, ERRNO | errno.ENOSYS
 
 
 def answer(program: bytes, architecture: int, number: int, *arguments: int) -> int:
-    """What the filter answers to a call: classic BPF, the four instructions it uses."""
+    """What the filter answers to a call: classic BPF, the five instructions it uses."""
     data = struct.pack("<iIQ6Q", number, architecture, 0, *[*arguments, *[0] * 6][:6])
     place = accumulator = steps = 0
     while True:
@@ -35,6 +35,8 @@ def answer(program: bytes, architecture: int, number: int, *arguments: int) -> i
             place += yes if accumulator == value else no
         elif code == 0x35:  # JMP JGE K
             place += yes if accumulator >= value else no
+        elif code == 0x45:  # JMP JSET K
+            place += yes if accumulator & value else no
         else:
             raise AssertionError(f"instruction {code:#x}")
 
@@ -144,6 +146,84 @@ def test_calls_that_depend_on_their_arguments(machine, call, arguments, allowed)
     assert Filter(machine)(*call, *arguments) == (ALLOW if allowed else REFUSED)
 
 
+# --- external programs ----------------------------------------------------------------------------------------
+
+
+class CommandFilter(Filter):
+    def __init__(self, machine: str, pid: int = 2, enclosed: bool = True) -> None:
+        self.program = seccomp_filter.build_for_command(machine, pid, enclosed)
+        self.architecture = ARCHITECTURE[machine]
+        self.x86 = machine == "x86_64"
+
+
+every_enclosure = pytest.mark.parametrize("enclosed", [True, False])
+
+
+@every_machine
+@every_enclosure
+def test_external_programs_have_processes_and_local_sockets(machine, enclosed):
+    ask = CommandFilter(machine, enclosed=enclosed)
+    table = seccomp_filter.numbers(machine) | seccomp_filter.numbers(machine, seccomp_filter._COMMAND_CALLS)
+    for name, number in table.items():
+        assert ask(number, number) == ALLOW or name == "mmap", name
+    for flags in (17, 0x3D0F00, 0x4111, 0x01200011):  # fork, a thread, vfork, what glibc's fork asks for
+        assert ask(56, 220, flags) == ALLOW, hex(flags)
+    for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000, 0x8000):
+        assert ask(56, 220, flag | 17) == REFUSED, hex(flag)
+    for kind in (1, 0x80001, 0x80801):
+        assert ask(41, 198, 1, kind) == ALLOW
+    for family, kind in ((2, 1), (10, 1), (16, 3), (1, 2), (1, 5), (40, 1)):
+        assert ask(41, 198, family, kind) == REFUSED
+    assert ask(435, 435) == ask(437, 437) == ask(452, 452) == ABSENT
+
+
+@every_machine
+@every_enclosure
+@pytest.mark.parametrize(
+    ("flags", "allowed"), [(0x22, True), (0x2, True), (0x1, True), (0x4022, True), (0x21, False), (0x23, False)]
+)
+def test_memory_that_no_limit_counts_is_refused(machine, enclosed, flags, allowed):
+    ask = CommandFilter(machine, enclosed=enclosed)
+    assert ask(9, 222, 0, 4096, 3, flags) == (ALLOW if allowed else REFUSED)
+
+
+@every_machine
+@every_enclosure
+@pytest.mark.parametrize(
+    ("name", "x86", "arm"),
+    [
+        ("ptrace", 101, 117), ("mount", 165, 40), ("unshare", 272, 97), ("setns", 308, 268), ("chroot", 161, 51),
+        ("bpf", 321, 280), ("perf_event_open", 298, 241), ("userfaultfd", 323, 282), ("io_uring_setup", 425, 425),
+        ("keyctl", 250, 219), ("memfd_create", 319, 279), ("process_vm_readv", 310, 270), ("pidfd_open", 434, 434),
+        ("shmget", 29, 194), ("mq_open", 240, 180), ("setuid", 105, 146), ("capset", 126, 91), ("seccomp", 317, 277),
+        ("truncate", 76, 45), ("fchmodat", 268, 53), ("fchownat", 260, 54), ("utimensat", 280, 88), ("mlock", 149, 228),
+        ("linkat", 265, 37), ("symlinkat", 266, 36), ("mknodat", 259, 33), ("execveat", 322, 281), ("fsopen", 430, 430),
+        ("setsockopt", 54, 208), ("sched_setaffinity", 203, 122), ("personality", 135, 92), ("tkill", 200, 130),
+        ("rt_sigqueueinfo", 129, 138), ("init_module", 175, 105), ("clock_settime", 227, 112), ("acct", 163, 89),
+    ],
+)  # fmt: skip
+def test_what_an_external_program_has_no_business_with_is_refused(machine, enclosed, name, x86, arm):
+    assert CommandFilter(machine, enclosed=enclosed)(x86, arm) == REFUSED, name
+
+
+@every_machine
+def test_without_a_namespace_signals_stay_in_the_group_and_nothing_connects(machine):
+    inside, outside = CommandFilter(machine), CommandFilter(machine, 77, enclosed=False)
+    for call in ((42, 203), (112, 157), (109, 154)):  # connect, setsid, setpgid
+        assert inside(*call) == ALLOW and outside(*call) == REFUSED
+    for call, mine in (((62, 129), (0, 77)), ((234, 131), (77,))):  # kill, tgkill
+        assert inside(*call, 5, 9) == ALLOW
+        for pid in (0, 1, 2, 77, 78, 0xFFFFFFFF):
+            assert outside(*call, pid, 9) == (ALLOW if pid in mine else REFUSED)
+
+
+@every_machine
+def test_another_architecture_kills_external_programs(machine):
+    ask = CommandFilter(machine)
+    assert answer(ask.program, 0x40000003, 0) == KILL
+    assert machine != "x86_64" or ask(0x40000000 + 59, 0) == KILL
+
+
 HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
     "aarch64": Path("/usr/include/asm-generic/unistd.h"),
@@ -159,15 +239,19 @@ def test_the_numbers_are_the_kernels(machine):
     known = {m[1]: int(m[2]) for m in re.finditer(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", text)}
     known.setdefault("newfstatat", known.get("fstatat", -1))  # its name in the generic table
     table = seccomp_filter.numbers(machine)
-    assert len(table) > 60
+    for more in (seccomp_filter._COMMAND_CALLS, seccomp_filter._ENCLOSED_CALLS):
+        assert not table.keys() & seccomp_filter.numbers(machine, more).keys() - {"mmap"}
+        table |= seccomp_filter.numbers(machine, more)
+    assert len(table) > 100
     assert {name: number for name, number in table.items() if known[name] != number} == {}
     column = 0 if machine == "x86_64" else 1
-    for name, *numbers in [row[:3] for row in seccomp_filter._BY_ARGUMENT] + [*seccomp_filter._SIGNALS]:
-        assert known[name] == numbers[column], name
+    rows = [row[:3] for row in (*seccomp_filter._BY_ARGUMENT, *seccomp_filter._COMMAND_BY_ARGUMENT)]
+    for name, *numbers in [*rows, *seccomp_filter._SIGNALS]:
+        assert numbers[column] < 0 or known[name] == numbers[column], name
 
 
 @every_machine
 def test_the_program_fits_the_kernels_limit(machine):
-    program = seccomp_filter.build(machine, 1, True)
-    assert len(program) % 8 == 0 and len(program) // 8 < 4096
+    for program in (seccomp_filter.build(machine, 1, True), seccomp_filter.build_for_command(machine, 2, False)):
+        assert len(program) % 8 == 0 and len(program) // 8 < 4096
     assert platform.machine()  # the one that runs here is tried by the attacks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,17 +16,34 @@ from pathlib import Path
 
 import pytest
 
+from llemma import sandbox
 from llemma.errors import RunError
 from llemma.grade import worker
 from llemma.grade.worker import Crashed, TimedOut, call
+from llemma.sandbox import tiers
 
 ENDLESS = 10**9  # its factorial takes hours and never looks up from its C code
 BUSY = 20  # times slower than here, a machine may be
 
 
+WALLS = bool(tiers.best().name)
+modes = ["walls", pytest.param("plain", marks=pytest.mark.slow)] if WALLS else ["plain"]
+
+
+@pytest.fixture(autouse=True, params=modes, scope="module")
+def mode(request):
+    """Behind the walls, and as where there are none."""
+    with pytest.MonkeyPatch.context() as patch:
+        worker.shut_down()
+        if request.param == "plain":
+            patch.setattr(tiers, "best", lambda: tiers.Tier(name="", detail="as on macOS"))
+        yield request.param
+        worker.shut_down()
+
+
 @pytest.fixture(autouse=True)
 def functions(monkeypatch):
-    """Small functions of the standard library stand for graders: no sympy to load."""
+    """Small functions of the standard library stand for graders."""
     monkeypatch.setattr(
         worker,
         "FUNCTIONS",
@@ -34,8 +52,11 @@ def functions(monkeypatch):
             "factorial": "math:factorial",
             "sleep": "time:sleep",
             "bytes": "builtins:bytearray",
-            "group": "os:getpgid",
-            "signal": "signal:raise_signal",
+            "memory": "ctypes:string_at",
+            "open": "builtins:open",
+            "list": "os:listdir",
+            "shell": "os:system",
+            "socket": "socket:socket",
             "size": "builtins:len",
             "nowhere": "llemma.grade.nowhere:work",
         },
@@ -43,10 +64,9 @@ def functions(monkeypatch):
 
 
 def pid() -> int:
-    """The process that answers: it leads a group of its own."""
-    found = call("group", 0, 5)
-    assert isinstance(found, int)
-    return found
+    """The process that answers the next call."""
+    assert call("sqrt", 1, 5) == 1
+    return worker._pool()._idle[-1].process.pid
 
 
 def alive(number: int) -> bool:
@@ -103,9 +123,16 @@ def test_an_exception_is_a_value(name, payload, reason):
     assert call("sqrt", 4, 5) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_process_that_dies_is_replaced(number):
-    assert call("signal", int(number), 5) == Crashed(reason=f"the worker process ended with status {-number}")
+def test_a_process_that_crashes_is_replaced():
+    assert call("memory", 0, 5) == Crashed(reason=f"the worker process ended with status {-signal.SIGSEGV}")
+    assert call("sqrt", 4, 5) == 2
+
+
+def test_a_process_killed_at_work_is_replaced():
+    killer = threading.Timer(0.3, os.kill, [pid(), signal.SIGKILL])
+    killer.start()
+    found = call("sleep", BUSY, 5, wall=2 * BUSY)
+    assert found == Crashed(reason=f"the worker process ended with status {-signal.SIGKILL}")
     assert call("sqrt", 4, 5) == 2
 
 
@@ -125,6 +152,7 @@ def test_unknown_names_and_payloads_are_the_callers_mistake():
 
 def test_a_machine_that_starts_no_process_is_told_so(monkeypatch):
     worker.shut_down()
+    sandbox.shut_down()
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(RunError, match="grading worker cannot be started"):
         call("sqrt", 4, 5)
@@ -157,6 +185,10 @@ def test_from_asyncio():
     assert asyncio.run(directly()) == 4
 
 
+PLAIN = """
+from llemma.sandbox import tiers
+tiers.best = lambda: tiers.Tier(name="", detail="as on macOS")
+"""
 POOL = """
 import multiprocessing, sys
 from llemma.errors import RunError
@@ -173,11 +205,12 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_from_a_pool_of_daemonic_processes(method, tmp_path):
-    (tmp_path / "pool.py").write_text(POOL)
+def test_from_a_pool_of_daemonic_processes(method, mode, tmp_path):
+    (tmp_path / "pool.py").write_text((PLAIN if mode == "plain" else "") + POOL)
     command = [sys.executable, "-W", "ignore", "pool.py", method]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=5 * BUSY, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    said = set(done.stderr.splitlines())  # each process says it once
+    assert done.returncode == 0 and len(said) == (mode == "plain"), done.stderr
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -201,14 +234,16 @@ PROGRAM = """
 import sys, threading, time
 from llemma.errors import RunError
 from llemma.grade import worker
-worker.FUNCTIONS = {{"group": "os:getpgid", "factorial": "math:factorial"}}
-print(worker.call("group", 0, 5), flush=True)
+worker.FUNCTIONS = {{"sqrt": "math:sqrt", "factorial": "math:factorial"}}
+worker.call("sqrt", 1, 5)
+print(worker._pool()._idle[-1].process.pid, flush=True)
 {rest}
 """
 
 
-def run(rest: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", PROGRAM.format(rest=rest)], stdout=subprocess.PIPE, text=True)
+def run(rest: str, mode: str) -> subprocess.Popen[str]:
+    text = (PLAIN if mode == "plain" else "") + PROGRAM.format(rest=rest)
+    return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 @pytest.mark.parametrize(
@@ -220,8 +255,8 @@ def run(rest: str) -> subprocess.Popen[str]:
         "worker.call('factorial', 10**9, 0.1)",
     ],
 )
-def test_the_calling_program_ends_and_leaves_no_process(rest):
-    with run(rest) as program:
+def test_the_calling_program_ends_and_leaves_no_process(rest, mode):
+    with run(rest, mode) as program:
         assert program.stdout is not None
         theirs = int(program.stdout.readline())
         assert program.wait(timeout=BUSY) == 0
@@ -229,8 +264,8 @@ def test_the_calling_program_ends_and_leaves_no_process(rest):
 
 
 @pytest.mark.parametrize("rest", ["time.sleep(60)", "worker.call('factorial', 10**9, 0.5, wall=1)"])
-def test_a_killed_caller_takes_the_worker_with_it(rest):
-    with run(rest) as program:
+def test_a_killed_caller_takes_the_worker_with_it(rest, mode):
+    with run(rest, mode) as program:
         assert program.stdout is not None
         theirs = int(program.stdout.readline())
         time.sleep(0.2)
@@ -259,13 +294,16 @@ def test_an_interrupted_call_does_not_answer_the_next_one():
 def test_workers_are_replaced_after_many_calls(monkeypatch):
     monkeypatch.setattr(worker, "RECYCLE", 3)
     worker.shut_down()
-    seen = {pid() for _ in range(6)}
+    seen: set[int] = set()
+    for _ in range(6):
+        assert call("sqrt", 4, 5) == 2
+        seen |= _idle()
     assert len(seen) > 1
     assert sum(alive(number) for number in seen) <= 1
 
 
 def _idle() -> set[int]:
-    return {w.process.pid for w in worker._pool()._idle}
+    return {idle.process.pid for idle in worker._pool()._idle}
 
 
 def test_more_callers_than_workers_wait_their_turn():
@@ -277,3 +315,40 @@ def test_more_callers_than_workers_wait_their_turn():
         thread.join(BUSY)
     assert not any(thread.is_alive() for thread in threads)
     assert len(_idle()) <= most
+
+
+# --- the walls ------------------------------------------------------------------------------------------------
+
+
+def test_the_worker_is_behind_walls(mode, tmp_path):
+    """Functions that would read, list, start or connect, if they were let."""
+    if mode == "plain":
+        pytest.skip("no walls here, which is logged")
+    secret, made = tmp_path / "secret", tmp_path / "made"
+    secret.write_text("token")
+    tmp_path.chmod(0o777)
+    for payload in (str(secret), "/etc/passwd", f"/proc/{os.getpid()}/environ"):
+        found = call("open", payload, 5)
+        assert isinstance(found, Crashed) and re.search("FileNotFoundError|PermissionError", found.reason), found
+    for payload in (str(tmp_path), "/proc", "/home"):
+        assert isinstance(call("list", payload, 5), Crashed)
+    found = call("socket", 2, 5)
+    assert isinstance(found, Crashed) and "PermissionError" in found.reason
+    assert call("shell", f"echo > {made}", 5) != 0 and not made.exists()
+    assert call("sqrt", 4, 5) == 2
+
+
+def test_without_walls_it_is_said_once(mode, caplog):
+    worker._warn_once.cache_clear()
+    for _ in range(2):
+        worker.shut_down()
+        assert call("sqrt", 4, 5) == 2
+    assert [record.message.count("no sandbox here") for record in caplog.records] == ([1] if mode == "plain" else [])
+
+
+def test_a_zygote_that_is_gone_is_replaced(mode):
+    if mode == "plain":
+        pytest.skip("there is no zygote")
+    assert call("sqrt", 4, 5) == 2
+    sandbox.shut_down()
+    assert call("sqrt", 9, 5) == 3

@@ -122,7 +122,22 @@ def _sandbox() -> list[Check]:
     ok = bool(best.name)
     detail = f"tier {best.name}: {best.detail}; attacked before saying so" if ok else best.detail
     remedy = "" if ok else "what the next lines say, or sandbox=docker:IMAGE"
-    return [Check(name="sandbox", ok=ok, detail=detail, remedy=remedy, needed=False), *worse]
+    grading = f"sympy grades behind the walls of {best.name}" if ok else "sympy grades in a plain process, your rights"
+    return [
+        Check(name="sandbox", ok=ok, detail=detail, remedy=remedy, needed=False),
+        *worse,
+        Check(name="grading worker", ok=ok, detail=grading, remedy="" if ok else "a sandbox", needed=False),
+        *_commands(),
+    ]
+
+
+def _commands() -> list[Check]:
+    from llemma.sandbox import command
+
+    best = command.best()
+    ok = bool(best.name)
+    detail = f"tier {best.name}; attacked before saying so" if ok else "; ".join(cause for _, cause, _ in best.missing)
+    return [Check(name="walls for provers", ok=ok, detail=detail, remedy="" if ok else "a sandbox", needed=False)]
 
 
 def _mathematical_packages() -> Check:

@@ -1,34 +1,38 @@
 """Computes what might never end in a process that can be killed: ``call(name, payload, seconds)``.
 
-The process is ``python -m llemma.grade.worker``, started on the first call by ``subprocess`` (so it works from any
-thread, from asyncio, from daemonic pool processes and after a fork), kept warm, and spoken to in JSON lines. A call has
-a limit of processor time, one of wall time and one of memory, all enforced by the kernel; a process that passes one is
-dead, and the next call starts another. The process ends when its caller does: at the end of its input when idle, at
-its limit when busy.
+The process is forked off a zygote of the sandbox that has sympy loaded, behind the same walls as a program we do not
+trust: no file but the libraries, no network, no other process. Where no walls are to be had it is a plain child
+process, which is logged once and shown by ``llemma doctor``. It works from any thread, from asyncio, from daemonic pool
+processes and after a fork, stays warm, and is spoken to in JSON lines. A call has a limit of processor time, one of
+wall time and one of memory, all enforced by the kernel; a process that passes one is dead, and the next call starts
+another. The process ends when its caller does.
 
-Only functions named here run, on data; no text is ever executed. It is no sandbox: for code see ``llemma.sandbox``.
+Only functions named here run, on data; no text is ever executed.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib
+import functools
 import json
+import logging
 import os
-import resource
 import select
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llemma.errors import Caught, RunError, boundary, explain
+from llemma.errors import RunError, SandboxError, explain
+from llemma.grade.work import TIMERS
+from llemma.sandbox import tiers
+from llemma.sandbox.limits import Limits
+from llemma.sandbox.monitor import Running
+from llemma.sandbox.pool import start
 
 Json = Any
 
@@ -41,6 +45,10 @@ MEMORY = 2 << 30  # bytes of address space of one worker; sympy alone takes 0.1 
 LOAD_SECONDS = 120.0  # to start Python and import what a function needs, on a busy machine
 GRACE = 1.0  # seconds between the limits of the worker and the caller's patience
 RECYCLE = 10_000  # calls after which a worker is replaced, so that nothing it keeps can grow for ever
+_KIND = "llemma.grade.work"  # the module that the process serves
+_BOUNDS = Limits(cpu=86_400, memory=MEMORY >> 20, threads=1)  # of a process; each call has its own
+_TRIES = 3  # zygotes that may be lost before a call gives up
+_LOG = logging.getLogger("llemma.grade")
 MOST = max(1, min(8, os.cpu_count() or 1))  # workers at a time; more callers wait
 
 
@@ -83,8 +91,8 @@ class _Limits:
     wall: float
 
 
-class _Worker:
-    """One process and the pipes to it."""
+class _Plain:
+    """A process without walls, with the same methods as the sandbox's ``Running``."""
 
     def __init__(self) -> None:
         package = str(Path(__file__).resolve().parents[2])
@@ -95,10 +103,10 @@ class _Worker:
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
         }
-        command = [sys.executable, "-P", "-W", "ignore", "-m", "llemma.grade.worker"]
+        command = [sys.executable, "-P", "-W", "ignore", "-m", "llemma.grade.work", str(MEMORY)]
         pipe = subprocess.PIPE
         try:
-            self.process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 command,
                 stdin=pipe,
                 stdout=pipe,
@@ -109,85 +117,109 @@ class _Worker:
             )
         except OSError as error:
             raise RunError(f"the grading worker cannot be started: {explain(error)}") from error
-        self.calls = 0
-        self.loaded: set[str] = set()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, request: bytes, wall: float) -> bytes | None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        left = memoryview(request)
+        while left:
+            left = left[self._process.stdin.write(left) or 0 :]
+        deadline, answer = time.monotonic() + wall, b""
+        poller = select.poll()
+        poller.register(self._process.stdout, select.POLLIN)
+        while not answer.endswith(b"\n"):
+            pause = deadline - time.monotonic()
+            if pause <= 0 or not poller.poll(pause * 1000):
+                return None
+            part = os.read(self._process.stdout.fileno(), 1 << 16)
+            if not part:
+                return answer
+            answer += part
+        return answer
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def outcome(self) -> int:
+        self.close()
+        return self._process.returncode
+
+    def close(self) -> None:
+        self._process.kill()
+        self._close_pipes()
+        self._process.wait()
+
+    def forget(self) -> None:
+        self._close_pipes()
+        self._process.returncode = 0  # not our child: nothing to wait for
+
+    def _close_pipes(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def _process() -> _Plain | Running:
+    """A process behind the best walls of this machine, or without any, which is said once."""
+    best = tiers.best()
+    if not best.name:
+        _warn_once()
+        return _Plain()
+    for attempt in range(_TRIES):
+        try:
+            return start(best.name, _KIND, _BOUNDS)
+        except SandboxError as error:
+            if not error.retryable or attempt == _TRIES - 1:
+                raise RunError(f"the grading worker cannot be started: {error}") from error
+    raise AssertionError("unreachable")
+
+
+@functools.cache
+def _warn_once() -> None:
+    _LOG.warning("no sandbox here: sympy grades in a plain process, with your rights; see `llemma doctor`")
+
+
+class _Worker:
+    """One process and what it has loaded."""
+
+    def __init__(self) -> None:
+        self.process = _process()
+        self.usable = True
+        self._calls = 0
+        self._loaded: set[str] = set()
 
     def load(self, function: str) -> Crashed | TimedOut | None:
         """Import a function before its time is measured."""
-        if function in self.loaded:
+        if function in self._loaded:
             return None
         failed = self.ask(json.dumps({"load": function}).encode() + b"\n", _Limits(LOAD_SECONDS, LOAD_SECONDS))
         if isinstance(failed, Crashed | TimedOut):
             return failed
-        self.loaded.add(function)
+        self._loaded.add(function)
         return None
 
     def ask(self, line: bytes, limits: _Limits) -> Json | TimedOut | Crashed:
-        """Send a request and wait for the answer. Raises BrokenPipeError when the process is gone already."""
-        assert self.process.stdin is not None
-        self.calls += 1
-        left = memoryview(line)
-        while left:
-            left = left[self.process.stdin.write(left) or 0 :]
-        answer = self._answer(time.monotonic() + limits.wall + GRACE)
+        """Send a request and wait for the answer. BrokenPipeError, SandboxError: the process is gone already."""
+        self._calls += 1
+        self.usable = self._calls < RECYCLE
+        answer = self.process.ask(line, limits.wall + GRACE)
+        if answer is not None and answer.endswith(b"\n"):
+            found = json.loads(answer)
+            return found["value"] if "value" in found else Crashed(reason=found["error"])
+        self.usable = False
         if answer is None:
-            self.kill()
+            self.process.close()
             return TimedOut(seconds=limits.seconds)
-        if not answer:
-            return self._died(limits)
-        found = json.loads(answer)
-        return found["value"] if "value" in found else Crashed(reason=found["error"])
-
-    def _answer(self, deadline: float) -> bytes | None:
-        """A line of output; ``None`` when there is none in time, nothing when the process ended."""
-        assert self.process.stdout is not None
-        poller = select.poll()
-        poller.register(self.process.stdout, select.POLLIN)
-        answer = b""
-        while not answer.endswith(b"\n"):
-            left = deadline - time.monotonic()
-            if left <= 0 or not poller.poll(left * 1000):
-                return None
-            part = os.read(self.process.stdout.fileno(), 1 << 16)
-            if not part:
-                return b""
-            answer += part
-        return answer
-
-    def _died(self, limits: _Limits) -> TimedOut | Crashed:
-        self.kill()
-        code = self.process.returncode
-        if -code in (signal.SIGPROF, signal.SIGXCPU, signal.SIGALRM):
+        code = self.process.outcome()
+        if abs(code) in TIMERS:
             return TimedOut(seconds=limits.seconds)
         return Crashed(reason=f"the worker process ended with status {code}")
-
-    @property
-    def usable(self) -> bool:
-        return self.process.returncode is None and self.calls < RECYCLE
-
-    def kill(self) -> None:
-        """End the process whatever it does, and leave no zombie."""
-        self.process.kill()
-        self._close_pipes()
-        self.process.wait()
-
-    def close(self) -> None:
-        """Let an idle process end by itself; it has nothing to lose, so not for long."""
-        self._close_pipes()
-        try:
-            self.process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def abandon(self) -> None:
-        """After a fork: this is the parent's worker. Let go of its pipes, so that it ends with the parent."""
-        self._close_pipes()
-        self.process.returncode = 0  # not our child: nothing to wait for
-
-    def _close_pipes(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()
 
 
 class _Pool:
@@ -204,7 +236,7 @@ class _Pool:
         """Ask a free worker, or wait for one."""
         with self._free:
             for _ in range(2):
-                with contextlib.suppress(BrokenPipeError):  # somebody else killed it
+                with contextlib.suppress(BrokenPipeError, SandboxError):  # somebody else killed it
                     return self._call(function, line, limits)
             return Crashed(reason="the worker process is killed by something outside")
 
@@ -214,7 +246,7 @@ class _Pool:
             failed = worker.load(function)
             answer = worker.ask(line, limits) if failed is None else failed
         except BaseException:  # a signal handler of the caller raised, or the process is gone
-            worker.kill()
+            worker.process.close()
             self._drop(worker)
             raise
         self._give_back(worker)
@@ -224,9 +256,10 @@ class _Pool:
         with self._lock:
             while self._idle:
                 worker = self._idle.pop()
-                if worker.process.poll() is None:
-                    break
-                worker.kill()  # it has ended while idle
+                with contextlib.suppress(SandboxError):  # its zygote is gone
+                    if worker.process.alive():
+                        break
+                worker.process.close()  # it has ended while idle
             else:
                 worker = _Worker()
             self._busy.add(worker)
@@ -242,24 +275,23 @@ class _Pool:
             if worker.usable:
                 self._idle.append(worker)
                 return
-        if worker.process.returncode is None:
-            worker.close()
+        worker.process.close()
 
     def close(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, []
         for worker in idle:
-            worker.close()
+            worker.process.close()
 
     def end(self) -> None:
         """At the end of the program: also what daemon threads still wait for."""
         self.close()
         for worker in list(self._busy):
-            worker.kill()
+            worker.process.kill()
 
     def abandon(self) -> None:
         for worker in (*self._idle, *self._busy):
-            worker.abandon()
+            worker.process.forget()
 
 
 class _Here:
@@ -293,63 +325,3 @@ def _at_exit() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-# --- the other side: what runs in the worker process ------------------------------------------------------------------
-
-
-def main() -> None:
-    """Answer requests until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGALRM, signal.SIGPROF):
-        signal.signal(number, signal.SIG_DFL)  # the kernel ends the process, whatever Python is doing
-    _limit(resource.RLIMIT_AS, MEMORY)
-    _limit(resource.RLIMIT_CORE, 0)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing that is printed gets between the answers
-    for line in sys.stdin.buffer:
-        answers.write(_answer(json.loads(line)) + b"\n")
-        answers.flush()
-
-
-def _answer(request: dict[str, Any]) -> bytes:
-    if "load" in request:
-        loaded = boundary(lambda: _function(request["load"]))
-        return json.dumps({"error": str(loaded)} if isinstance(loaded, Caught) else {"value": None}).encode()
-    work = _function(request["function"])
-    _set_limits(request["seconds"], request["wall"])
-    try:
-        answer = boundary(lambda: json.dumps({"value": work(request["payload"])}))
-    except AssertionError as error:
-        answer = Caught(kind="AssertionError", message=str(error))
-    finally:
-        _set_limits(0, 0)
-    return (json.dumps({"error": str(answer)}) if isinstance(answer, Caught) else answer).encode()
-
-
-def _function(name: str) -> Callable[[Json], Json]:
-    module, _, function = name.partition(":")
-    found: Callable[[Json], Json] = getattr(importlib.import_module(module), function)
-    return found
-
-
-def _set_limits(seconds: float, wall: float) -> None:
-    """Arm the timers that end this process, or disarm them with 0; RLIMIT_CPU stands behind them in whole seconds."""
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    signal.setitimer(signal.ITIMER_REAL, wall)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    soft = int(used.ru_utime + used.ru_stime + seconds) + 2 if seconds else hard
-    if hard == resource.RLIM_INFINITY or soft <= hard:
-        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
-
-
-def _limit(what: int, most: int) -> None:
-    hard = resource.getrlimit(what)[1]
-    bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    with contextlib.suppress(ValueError, OSError):  # not every system knows every limit
-        resource.setrlimit(what, (bound, bound))
-
-
-if __name__ == "__main__":
-    main()

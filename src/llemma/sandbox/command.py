@@ -106,9 +106,10 @@ def walled(
     The program sees the system's shared libraries, itself (with the interpreter its first line names), the files and
     folders of ``read`` with the right to execute, and ``write``, a folder that it may change and in which it starts;
     all under their own paths. Unix sockets in ``write`` work between it, its forks and the caller; in T2 it can listen
-    on them, not connect. Its environment is ``env`` and nothing else. Killing the process that Popen starts ends all
-    of it, and so does the end of the caller. SIGINT and SIGTERM are passed on. When it cannot be started, one line on
-    stderr says why, and the exit code is 125. As root it runs as the user nobody, to whom ``write`` is given.
+    on them, not connect. Its environment is ``env`` and nothing else (which the list of processes shows). Killing the
+    process that Popen starts ends all of it, and so does the end of the caller. SIGINT and SIGTERM are passed on. When
+    it cannot be started, one line on stderr says why, and the exit code is 125. As root it runs as the user nobody, to
+    whom ``write`` is given.
 
     SandboxError: no walls here (with the remedies), or a path is not there; ConfigError: an unknown ``tier``.
     """
@@ -244,8 +245,11 @@ def _program(name: str, environment: Mapping[str, str]) -> tuple[str, list[str]]
     found = os.path.abspath(found)
     needed, script = [found], found
     for _ in range(4):  # as deep as Linux goes
-        with open(script, "rb") as file:
-            first = file.readline(256)
+        try:
+            with open(script, "rb") as file:
+                first = file.readline(256)
+        except OSError as error:
+            raise SandboxError(f"{script} cannot be read: {error.strerror}") from error
         if not first.startswith(b"#!") or not first[2:].split():
             break
         script = os.fsdecode(first[2:].split()[0])
@@ -312,7 +316,7 @@ _ATTACKS = {
     "runs a program it may not read": "child(os.execv, '/usr/bin/env', ['env'])",
     "sees the environment": "os.environ['PATH'] or os.environ['HOME']",
     "makes a namespace": "check(libc.unshare(0x10000000))",
-    "can be traced": "check(libc.ptrace(0, 0, 0, 0))",
+    "can be traced": "child(lambda: check(libc.ptrace(0, 0, 0, 0)))",
     "raises its own limits": "resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY,) * 2)",
     "takes more memory than it may": "bytearray({memory})",
     "takes shared memory": "mmap.mmap(-1, 4096)",

@@ -1,9 +1,9 @@
 """Puts up the walls around an external program and runs it: the process that ``command.walled`` starts.
 
 Three processes: the launcher, which the caller sees; a keeper, which is process 1 of the program's namespace in T1 and
-the leader of no group the program can reach in T2; and the program. The launcher passes SIGINT and SIGTERM on and ends
-as the program ends. When launcher, keeper or caller is gone, so is everything else. Failures before the program runs
-are one line on stderr and exit code 125.
+outside the group that the program cannot leave in T2; and the program. The launcher passes SIGINT and SIGTERM on and
+ends as the program ends. When launcher, keeper or caller is gone, so is everything else. Failures before the program
+runs are one line on stderr and exit code 125.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 from llemma.sandbox import filter as seccomp_filter
 from llemma.sandbox import isolation, linux
 
+DOUBT = 3  # descriptor of the program-to-be on which it says why it will not run
 FAILED = 125  # exit code when the program could not be started
 END = struct.Struct("<idd")  # wait status, seconds of processor time, bytes of memory at the most
 SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")  # where shared libraries are
@@ -55,6 +56,9 @@ class Plan:
 
 def main(argv: Sequence[str]) -> NoReturn:
     """Run the plan that ``argv[0]`` holds as JSON; ends as the program does."""
+    while (handle := os.open("/dev/null", os.O_RDWR)) < 3:  # what the caller has closed gets no other meaning here
+        pass
+    os.close(handle)
     plan = Plan(**json.loads(argv[0]))
     if not plan.program:  # what a probe needs must be there before the walls are
         for name in ("mmap", "socket", "llemma.sandbox.program"):
@@ -79,7 +83,6 @@ class _Launcher:
     """The process that the caller sees."""
 
     def __init__(self, plan: Plan) -> None:
-        linux.prctl(linux.PR_SET_DUMPABLE, 0)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # when memory runs out, programs go first, not their caller
         self._caller = os.pidfd_open(plan.caller)
@@ -93,6 +96,7 @@ class _Launcher:
             os.chown(plan.write, isolation.NOBODY, isolation.NOBODY)
         if plan.tier == "T1":
             _enter()
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)  # not before: the maps of a user namespace are written to one's own /proc
         self._status, status = os.pipe()
         self._keeper = os.fork()
         if self._keeper == 0:
@@ -185,10 +189,12 @@ class _Keeper:
         doubt, certain = os.pipe()
         self._program = os.fork()
         if self._program == 0:
+            os.dup2(certain, DOUBT, inheritable=False)
+            linux.close_from(DOUBT + 1)
             try:
-                _become_program(plan, certain, change_user)
+                _become_program(plan, change_user)
             except OSError as error:
-                _fail(plan, error, certain)
+                _fail(plan, error, DOUBT)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._pass_on)
         null = os.open("/dev/null", os.O_RDWR)
@@ -233,7 +239,9 @@ class _Keeper:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return None
-            if pid == self._program:
+            if pid and os.WIFSTOPPED(status):  # it let itself be traced
+                os.kill(pid, signal.SIGKILL)
+            elif pid == self._program:
                 return END.pack(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0)
             if pid == 0:
                 return None
@@ -302,19 +310,17 @@ def _place(base: str, path: str) -> None:
         os.close(os.open(base + path, os.O_CREAT | os.O_WRONLY))
 
 
-def _become_program(plan: Plan, certain: int, change_user: bool) -> NoReturn:
+def _become_program(plan: Plan, change_user: bool) -> NoReturn:
     """Put up the walls and turn into the program."""
     linux.prctl(linux.PR_SET_PDEATHSIG, 9)
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
-    os.dup2(certain, 3, inheritable=False)
-    linux.close_from(4)
     if change_user:
         isolation.become_nobody()
-        for path in plan.read:
+        for path in (*plan.read, *([plan.write] if plan.write else [])):
             if not os.access(path, os.R_OK | (os.X_OK if os.path.isdir(path) else 0)):
-                raise OSError(13, f"as root, programs run as the user nobody, who may not read {path}; open it to all")
+                raise OSError(13, f"as root, programs run as the user nobody, who must be let to {path}")
     os.chdir(plan.write or "/")
     _limit(plan)
     linux.drop_capabilities()
@@ -326,7 +332,7 @@ def _become_program(plan: Plan, certain: int, change_user: bool) -> NoReturn:
     linux.landlock(_rules(plan), abi)
     linux.seccomp(seccomp_filter.build_for_command(linux.machine(), os.getpid(), plan.tier == "T1"))
     if not plan.program:
-        os.close(3)
+        os.close(DOUBT)
         os.environ.clear()
         sys.modules["llemma.sandbox.program"].foreign(plan.argv[1], "", "none", "probed", {})
     os.execve(plan.program, plan.argv, plan.env)

@@ -25,7 +25,7 @@ from llemma.records import Execution, ExecutionStatus
 from llemma.sandbox import isolation
 from llemma.sandbox.limits import Limits, Value
 from llemma.sandbox.program import HEADER, LETTERS, LONGEST_VALUE
-from llemma.sandbox.zygote import EXIT
+from llemma.sandbox.zygote import EXIT, KINDS
 
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llemma.sandbox.zygote import main; del sys.path[0]; "
 _ENVIRONMENT = {
@@ -51,6 +51,7 @@ class Zygote:
         self.tier, self.kind = tier, kind
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         package = str(Path(__file__).resolve().parents[2])
+        folders = folders if kind in KINDS else [*folders, package]
         words = [str(theirs.fileno()), str(os.getpid()), tier, kind, json.dumps(list(folders))]
         try:
             self._process = subprocess.Popen(
@@ -214,18 +215,39 @@ class Running:
 
     @property
     def ended(self) -> bool:
-        """Whether the process is gone."""
+        """Whether the process is known to be gone."""
         return self._exit is not None
+
+    @property
+    def pid(self) -> int:
+        """Its process id, as the caller sees it; -1 when it is gone."""
+        text = Path(f"/proc/self/fdinfo/{self._pidfd}").read_text(encoding="ascii")
+        return int(text.rpartition("\nPid:")[2].split()[0])
+
+    def alive(self) -> bool:
+        """Whether the process is still there. Raises SandboxError when the zygote is not."""
+        if self._exit is None:
+            self._hear()
+        return self._exit is None
+
+    def forget(self) -> None:
+        """In a process forked off the caller: let go of it without ending it."""
+        for handle in self._open:
+            os.close(handle)
+        self._open.clear()
+        self._report.close()
+        self._pidfd = -1
 
     def close(self) -> None:
         """End the program, if it still runs, and let go of everything. The zygote ends it when we hang up."""
         if self._exit is None:
-            self._kill()
+            self.kill()
         self._report.close()
         for handle in list(self._open):
             self._shut(handle)
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """End the process; that it is gone is heard later."""
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -265,6 +287,41 @@ class Running:
         self._drain(watch)
         return self._execution(watch, seconds)
 
+    def ask(self, request: bytes, wall: float) -> bytes | None:
+        """Of a service: send a line, wait for a line. None when there is none within ``wall`` seconds.
+
+        Raises BrokenPipeError when the process is gone already; one that goes now answers less than a line.
+        """
+        deadline, left, answer = time.monotonic() + wall, memoryview(request), b""
+        poll = select.poll()
+        poll.register(self._code, select.POLLOUT)
+        poll.register(self._result, select.POLLIN)
+        while not answer.endswith(b"\n"):
+            pause = deadline - time.monotonic()
+            if pause <= 0:
+                return None
+            for handle, _ in poll.poll(math.ceil(pause * 1000)):
+                if handle == self._code:
+                    left = left[os.write(self._code, left) :]
+                    if not left:
+                        poll.unregister(self._code)
+                else:
+                    part = os.read(self._result, 1 << 16)
+                    if not part:
+                        return answer
+                    answer += part
+        return answer
+
+    def outcome(self) -> int:
+        """Wait for the end of a process that is ending: its exit code, or minus the signal."""
+        poll = select.poll()
+        poll.register(self._report.fileno(), select.POLLIN)
+        while self._exit is None:
+            if not poll.poll(1000 * _GONE):
+                raise SandboxError("a process that ended did not go away; is the machine out of memory?")
+            self._hear()
+        return os.waitstatus_to_exitcode(self._exit[0])
+
     def _pump(self, watch: _Watch) -> None:
         """Move bytes until the program has ended or, in a session, has answered; end it when it must be."""
         poll = select.poll()
@@ -302,7 +359,7 @@ class Running:
             raise SandboxError("a program that was killed did not go away; is the machine out of memory?")
         watch.stopped = why
         watch.deadline = time.monotonic() + _GONE
-        self._kill()
+        self.kill()
 
     def _hear(self) -> None:
         try:

@@ -93,14 +93,7 @@ class Session:
         raise AssertionError("unreachable")
 
     def _start(self) -> Running:
-        zygote = _pool().zygote(self._tier, self._kind)
-        try:
-            self._running = Running(zygote, self._limits, self._value, blocks=_BLOCKS)
-        except SandboxError:
-            _pool().drop(zygote)
-            raise
-        finally:
-            _pool().release(zygote)
+        self._running = start(self._tier, self._kind, self._limits, self._value, blocks=_BLOCKS)
         return self._running
 
     def _end(self) -> None:
@@ -117,6 +110,18 @@ class Session:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def start(tier: str, kind: str, limits: Limits, value: Value = "none", *, blocks: int = 1) -> Running:
+    """A process of a kind (see ``zygote``), of the caller's own; SandboxError, ``retryable`` when a zygote was lost."""
+    zygote = _pool().zygote(tier, kind)
+    try:
+        return Running(zygote, limits, value, blocks=blocks)
+    except SandboxError:
+        _pool().drop(zygote)
+        raise
+    finally:
+        _pool().release(zygote)
 
 
 def kind_of(code: str) -> str:

@@ -1,10 +1,13 @@
 """The trusted process that has the libraries loaded and forks once per program.
 
 It runs no program itself and reads none: descriptors go from the caller through it to the child. One per kind of
-program and core; ends when its caller ends, however that ends. Protocol, on the control socket: a hello, then one
-message per program (JSON settings and six descriptors). Of each program the caller is told, on a socket that this
-process and the child close before the program starts: ``P`` with a pidfd, ``R`` from the child when the walls stand,
-``E`` when they do not, ``X`` with wait status and resources when it and all it left behind are gone.
+program and core; ends when its caller ends, however that ends. A kind is a name in ``KINDS`` or a module of ours with
+``load()``, called here, and ``serve(requests, answers)``, called in the child with two descriptors.
+
+Protocol, on the control socket: a hello, then one message per program (JSON settings and six descriptors). Of each
+program the caller is told, on a socket that this process and the child close before the program starts: ``P`` with a
+pidfd, ``R`` from the child when the walls stand, ``E`` when they do not, ``X`` with wait status and resources when it
+and all it left behind are gone.
 """
 
 from __future__ import annotations
@@ -79,7 +82,10 @@ def main(argv: Sequence[str]) -> None:
     _say(control, {"ok": True, "abi": desk.walls.abi})
     want = _serve(control, alive, desk)
     control.detach()  # its number belongs to the program now
-    program.serve(want)
+    if kind in KINDS:
+        program.serve(want)
+    importlib.import_module(kind).serve(program.CODE, program.RESULT)
+    os._exit(0)
 
 
 def _say(control: socket.socket, message: dict[str, Any]) -> None:
@@ -113,7 +119,9 @@ def _load(kind: str, folders: Sequence[str]) -> None:
     site.sethelper()
     for name in STDLIB:
         importlib.import_module(name)
-    for name in KINDS[kind]:
+    if kind not in KINDS:
+        importlib.import_module(kind).load()
+    for name in KINDS.get(kind, ()):
         with contextlib.suppress(ImportError):  # not installed: the program that wants it is told so
             importlib.import_module(name)
     sys.set_int_max_str_digits(0)  # time and memory are limited; the number of digits need not be
