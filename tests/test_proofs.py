@@ -1,4 +1,4 @@
-"""Generated theorems: deterministic, distinct, none of the library's, taken by Coq, recorded as its prover shows them."""
+"""Generated theorems: deterministic, distinct, none of the library's, taken by Coq, recorded as its prover shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from llemma.errors import DataError
 from llemma.prove.prompts import tactic_asker, training_text, whole_prompt
 from llemma.provers import open_prover
-from llemma.records import Failure, Goal, ProofState, Theorem
+from llemma.records import Failure, Goal, ProofState, Theorem, to_row
 from llemma.sources import proofs as source
 from llemma.sources.proofs import booleans, induction, logic, record
 from llemma.sources.proofs.base import Draft, normal, shape
@@ -168,15 +168,9 @@ def recorded(tmp_path: Path) -> Path:
     """A record of one proof, written without Coq."""
     path = tmp_path / "proofs.jsonl.gz"
     with gzip.open(path, "wt", encoding="utf-8") as file:
-        for row in (origin(), {"name": PROOF.name, "draft": as_row(PROOF.draft), "goals": [as_row(g) for g in PROOF.goals]}):
+        for row in (origin(), to_row(PROOF)):
             file.write(json.dumps(row) + "\n")
     return path
-
-
-def as_row(value: Draft | Goal) -> object:
-    from llemma.records import to_row
-
-    return to_row(value)
 
 
 def test_text_is_read_from_a_record_without_coq(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +178,9 @@ def test_text_is_read_from_a_record_without_coq(recorded: Path, monkeypatch: pyt
     options = source.Options(count=1, record=str(recorded), forms=("tactic", "whole"))
     found = {document.id: document.text for document in source.documents(options)}
     assert sorted(found) == ["t000000/0", "t000000/1", "t000000/proof"]
-    assert found["t000000/1"] == training_text("n : nat\nH : n = 0\n⊢ n + 0 = 0", "lia.").replace("---lia.", "---\nlia.")
+    assert found["t000000/1"] == training_text("n : nat\nH : n = 0\n⊢ n + 0 = 0", "lia.").replace(
+        "---lia.", "---\nlia."
+    )
     proof = found["t000000/proof"]
     name = proof.split()[1]
     theorem = Theorem(name=name, statement=f"Theorem {name} : {PROOF.draft.statement}.")

@@ -63,7 +63,15 @@ class TourConfig:
     def __post_init__(self) -> None:
         check_seed(self.seed)
         at_least = {"documents": 1, "base_steps": 1, "continued_steps": 1, "problems": 1, "text_bytes": 1}
-        at_least |= {"samples": 2, "max_tokens": 1, "gsm8k": 0, "theorems": 0, "difficulty": 0, "threads": 0, "families": 1}
+        at_least |= {
+            "samples": 2,
+            "max_tokens": 1,
+            "gsm8k": 0,
+            "theorems": 0,
+            "difficulty": 0,
+            "threads": 0,
+            "families": 1,
+        }
         at_least |= {"batch_size": 1, "checkpoint_every": 1, "lr": 0, "context": 1, "vocab_size": 300}
         for name, least in at_least.items():
             value = getattr(self, name)

@@ -31,13 +31,43 @@ _PROOFS = {
 
 # Proved by one automatic tactic of Coq or another (auto, intuition, firstorder, congruence, lia, nia, ring, …).
 SINGLE = frozenset(
-    """
-    and_swap or_swap and_regroup or_regroup imply_chain contrapositive not_or_split or_not_join and_over_or curry
-    triple_negation not_not_excluded_middle iff_swap and_of_exists and_of_all or_of_exists none_means_not
-    counterexample climb_two fixed_chain left_inverse andb_swap orb_regroup xorb_self add_regroup order_chain
-    linear_pair square_of_sum product_positive int_linear int_difference_of_squares int_square_nonnegative int_no_half
-    in_append_left cons_head
-    """.split()
+    [
+        "and_swap",
+        "or_swap",
+        "and_regroup",
+        "or_regroup",
+        "imply_chain",
+        "contrapositive",
+        "not_or_split",
+        "or_not_join",
+        "and_over_or",
+        "curry",
+        "triple_negation",
+        "not_not_excluded_middle",
+        "iff_swap",
+        "and_of_exists",
+        "and_of_all",
+        "or_of_exists",
+        "none_means_not",
+        "counterexample",
+        "climb_two",
+        "fixed_chain",
+        "left_inverse",
+        "andb_swap",
+        "orb_regroup",
+        "xorb_self",
+        "add_regroup",
+        "order_chain",
+        "linear_pair",
+        "square_of_sum",
+        "product_positive",
+        "int_linear",
+        "int_difference_of_squares",
+        "int_square_nonnegative",
+        "int_no_half",
+        "in_append_left",
+        "cons_head",
+    ]
 )
 
 

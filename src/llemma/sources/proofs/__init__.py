@@ -24,10 +24,47 @@ from llemma.sources.proofs.record import Recorded, recorded
 __all__ = ["Draft", "Options", "documents", "drafts", "held_out", "normal", "proof_text", "shape", "tactic_text"]
 
 # Names of theorems in whole proofs say nothing about them.
-_WORDS = (
-    "sum even odd power size order swap chain split join left right double square next first last both part same "
-    "small large step twice over under mirror list number value rule fact pair one all some none equal less"
-).split()
+_WORDS = [
+    "sum",
+    "even",
+    "odd",
+    "power",
+    "size",
+    "order",
+    "swap",
+    "chain",
+    "split",
+    "join",
+    "left",
+    "right",
+    "double",
+    "square",
+    "next",
+    "first",
+    "last",
+    "both",
+    "part",
+    "same",
+    "small",
+    "large",
+    "step",
+    "twice",
+    "over",
+    "under",
+    "mirror",
+    "list",
+    "number",
+    "value",
+    "rule",
+    "fact",
+    "pair",
+    "one",
+    "all",
+    "some",
+    "none",
+    "equal",
+    "less",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,50 @@ from random import Random
 
 # Words of Coq and of its library that keep their meaning in a shape; every other word is a name somebody chose.
 FIXED = frozenset(
-    "forall exists fun if then else match with end true false nat bool Z list Prop Type S O negb andb orb xorb eqb In "
-    "map length rev filter fold_right forallb existsb repeat concat flat_map app True False not and or iff".split()
+    [
+        "forall",
+        "exists",
+        "fun",
+        "if",
+        "then",
+        "else",
+        "match",
+        "with",
+        "end",
+        "true",
+        "false",
+        "nat",
+        "bool",
+        "Z",
+        "list",
+        "Prop",
+        "Type",
+        "S",
+        "O",
+        "negb",
+        "andb",
+        "orb",
+        "xorb",
+        "eqb",
+        "In",
+        "map",
+        "length",
+        "rev",
+        "filter",
+        "fold_right",
+        "forallb",
+        "existsb",
+        "repeat",
+        "concat",
+        "flat_map",
+        "app",
+        "True",
+        "False",
+        "not",
+        "and",
+        "or",
+        "iff",
+    ]
 )
 
 

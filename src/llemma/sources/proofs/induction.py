@@ -12,7 +12,16 @@ from typing import Any
 
 from llemma.sources.proofs.base import Draft, Family
 
-_KINDS = {"n": "nat", "m": "nat", "k": "nat", "j": "nat", "b": "bool", "l": "list nat", "r": "list nat", "f": "nat -> nat"}
+_KINDS = {
+    "n": "nat",
+    "m": "nat",
+    "k": "nat",
+    "j": "nat",
+    "b": "bool",
+    "l": "list nat",
+    "r": "list nat",
+    "f": "nat -> nat",
+}
 _NAMES = {
     "n": "n m k i j a p q", "m": "m k j b c p r u", "b": "b c d p", "l": "l s u v w", "r": "m r w k t",
     "x": "x y z v", "f": "f g h", "g": "q g p", "t": "t s u b", "k": "k c d w", "j": "i j v k z",
@@ -115,8 +124,12 @@ def _equations(rng: Random) -> Draft | None:
         tactics = [f"induction {i}.", "assumption.", "rewrite H0.", "assumption."]
         head = f"forall {f} : nat -> {kind}, "
     else:  # growth
-        bound = rng.choice((f"{f} {n} + {p} <= {f} (S {n})", f"{f} {n} + {p} < {f} (S {n})", f"S ({f} {n}) <= {f} (S {n})"))
-        goal = rng.choice((f"forall {i}, {i} <= {f} {i}", f"forall {i}, {f} 0 <= {f} {i}", f"forall {i}, {f} 0 + {i} <= {f} {i}"))
+        bound = rng.choice(
+            (f"{f} {n} + {p} <= {f} (S {n})", f"{f} {n} + {p} < {f} (S {n})", f"S ({f} {n}) <= {f} (S {n})")
+        )
+        goal = rng.choice(
+            (f"forall {i}, {i} <= {f} {i}", f"forall {i}, {f} 0 <= {f} {i}", f"forall {i}, {f} 0 + {i} <= {f} {i}")
+        )
         tactics = [f"induction {i}.", "lia.", f"specialize (H {i}).", "lia."]
         return Draft(
             family="equations",
@@ -128,9 +141,7 @@ def _equations(rng: Random) -> Draft | None:
         premises = [premises[k] for k in order]
         swap = {"H": "H0", "H0": "H"}
         tactics = [re.sub(r"\bH0?\b", lambda m: swap[m.group()], tactic) for tactic in tactics]
-    return Draft(
-        family="equations", statement=f"{head}{' -> '.join([*premises, goal])}", tactics=("intros.", *tactics)
-    )
+    return Draft(family="equations", statement=f"{head}{' -> '.join([*premises, goal])}", tactics=("intros.", *tactics))
 
 
 def _climbing(rng: Random) -> Draft | None:
@@ -147,14 +158,14 @@ def _climbing(rng: Random) -> Draft | None:
     elif draw == 1:
         given = [f"{p} 0", f"(forall {n}, {p} {n} -> {p} (S {n}))", f"(forall {n}, {p} {n} -> {q} {n})"]
         goal, steps = f"forall {i}, {p} {i} /\\ {q} {i}", [
-            "split.", "assumption.", "apply H1.", "assumption.", f"destruct IH{i}.", "split.", "apply H0.", "assumption.",
-            "apply H1.", "apply H0.", "assumption.",
+            "split.", "assumption.", "apply H1.", "assumption.", f"destruct IH{i}.", "split.", "apply H0.",
+            "assumption.", "apply H1.", "apply H0.", "assumption.",
         ]  # fmt: skip
     elif draw == 2:
         given = [f"{p} 0", f"{q} 0", f"(forall {n}, {p} {n} -> {q} (S {n}))", f"(forall {n}, {q} {n} -> {p} (S {n}))"]
         goal, steps = f"forall {i}, {p} {i} /\\ {q} {i}", [
-            "split.", "assumption.", "assumption.", f"destruct IH{i}.", "split.", "apply H2.", "assumption.", "apply H1.",
-            "assumption.",
+            "split.", "assumption.", "assumption.", f"destruct IH{i}.", "split.", "apply H2.", "assumption.",
+            "apply H1.", "assumption.",
         ]  # fmt: skip
     elif draw == 3:
         given = [f"{p} []", f"(forall e {n}, {p} {n} -> {p} (e :: {n}))"]

@@ -106,9 +106,8 @@ class Search:
         )
 
     def _closed(self, context: Context, goal: Formula) -> list[str] | None:
-        for name, formula in context:
-            if formula == goal:
-                return ["assumption."]
+        if any(formula == goal for _, formula in context):
+            return ["assumption."]
         for _, formula in context:
             if formula.kind == "false" or any(f == Formula("not", parts=(formula,)) for _, f in context):
                 return ["contradiction."]

@@ -116,15 +116,16 @@ def _taken(command: Sequence[str], batch: Sequence[tuple[str, Draft]]) -> list[R
             text += [f'idtac "@@ {name} {number}".', "Show.", tactic]
         text += ["Qed.", "Abort All.", f"Check {name}."]  # a refused proof has no name to check
     done = subprocess.run(
-        command, input="\n".join(text), capture_output=True, text=True, timeout=SECONDS, env=install.environment()
-    )
+        command, input="\n".join(text), capture_output=True, text=True, timeout=SECONDS, check=False,
+        env=install.environment(),
+    )  # fmt: skip
     proved = set(re.findall(r"^(t\d{6})$", done.stdout, re.MULTILINE))
     goals: dict[tuple[str, int], Goal] = {}
     for part in done.stdout.split("@@ ")[1:]:
         head, _, shown = part.partition("\n")
-        name, number = head.split()
+        name, place = head.split()
         if found := _GOAL.match(shown):
-            goals[name, int(number)] = _goal(found)
+            goals[name, int(place)] = _goal(found)
     return [
         Recorded(name=name, draft=draft, goals=tuple(goals[name, number] for number in range(len(draft.tactics))))
         if name in proved
@@ -148,4 +149,6 @@ def made_of() -> str:
     folder = resources.files("llemma.sources.proofs")
     parts = sorted((p.name, p.read_bytes()) for p in folder.iterdir() if p.name.endswith((".py", ".toml", ".v")))
     held = resources.files("llemma").joinpath("tasks", "theorems", "library.v").read_bytes()
-    return hashlib.sha256(b"".join(name.encode() + b"\0" + data for name, data in [*parts, ("", held)])).hexdigest()[:12]
+    return hashlib.sha256(b"".join(name.encode() + b"\0" + data for name, data in [*parts, ("", held)])).hexdigest()[
+        :12
+    ]
