@@ -62,6 +62,7 @@ def test_the_sandbox_is_named_with_its_tier(tmp_path):
 
     best = tiers.best()
     found = {check.name: check for check in doctor.examine(tmp_path)}
+    assert found["grading worker"].ok == bool(best.name) == found["walls for provers"].ok
     assert found["sandbox"].ok == bool(best.name) and f"tier {best.name}" in found["sandbox"].detail
     assert [name for name in found if name.startswith("sandbox with")] == [
         f"sandbox {'with' if tier == 'T1' else 'without'} namespaces ({tier})" for tier, _, _ in best.missing

@@ -440,7 +440,7 @@ def test_a_wall_left_out_is_noticed(wall, scratch, monkeypatch):
     tier, lower, names = WALLS[wall]
     if tier not in available:
         pytest.skip(f"tier {tier} is not to be had here: see llemma doctor")
-    lowered = command._BOOT.replace("; boot(", f"; from llemma.sandbox import launch, linux; {lower}; boot(")
+    lowered = command._BOOT.replace("; main(", f"; from llemma.sandbox import launch, linux; {lower}; main(")
     monkeypatch.setattr(command, "_BOOT", lowered)
     place, inside = scratch / "bin", scratch / "inside"
     place.mkdir()
@@ -456,7 +456,7 @@ def test_a_wall_left_out_is_noticed(wall, scratch, monkeypatch):
 def test_the_probe_notices_too(wall, seen, monkeypatch):
     if "T2" not in available:
         pytest.skip("tier T2 is not to be had here: see llemma doctor")
-    lowered = command._BOOT.replace("; boot(", f"; from llemma.sandbox import linux; {WALLS[wall][1]}; boot(")
+    lowered = command._BOOT.replace("; main(", f"; from llemma.sandbox import linux; {WALLS[wall][1]}; main(")
     monkeypatch.setattr(command, "_BOOT", lowered)
     found = probe.__wrapped__("T2")
     assert isinstance(found, tuple) and seen in found[0]

@@ -49,6 +49,7 @@ def examine(folder: Path = Path()) -> list[Check]:
         *_packages(),
         *_torch(),
         *_sandbox(),
+        _coq(),
         _mathematical_packages(),
         _disk(folder),
         _data(),
@@ -138,6 +139,23 @@ def _commands() -> list[Check]:
     ok = bool(best.name)
     detail = f"tier {best.name}; attacked before saying so" if ok else "; ".join(cause for _, cause, _ in best.missing)
     return [Check(name="walls for provers", ok=ok, detail=detail, remedy="" if ok else "a sandbox", needed=False)]
+
+
+def _coq() -> Check:
+    from llemma.provers.coq import forkshim, install
+    from llemma.provers.coq.bugs import affecting
+    from llemma.provers.coq.check import walls
+
+    found = boundary(install.find)
+    if isinstance(found, Caught):
+        return Check(name="Coq", ok=False, detail=found.message, remedy=install.REMEDY, needed=False)
+    shim = forkshim.library()
+    bugs = ", ".join(f"#{bug.issue}" for bug in affecting(found.numbers))
+    detail = (
+        f"{found.version}; {shim.detail if shim.path else f'states are replayed ({shim.detail})'};"
+        f" coqc behind {walls('auto').partition(':')[0]}; known kernel bugs, kept out of verdicts: {bugs or 'none'}"
+    )
+    return Check(name="Coq", ok=True, detail=detail, needed=False)
 
 
 def _mathematical_packages() -> Check:

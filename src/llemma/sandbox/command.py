@@ -31,7 +31,7 @@ from llemma.sandbox.tiers import TIERS, Tier
 
 Place = str | os.PathLike[str]
 CommandStatus = Literal["ok", "error", "timeout", "memory", "denied"]
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llemma.sandbox.launch import boot; boot(sys.argv[2:])"
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llemma.sandbox.launch import main; main(sys.argv[2:])"
 PROBE = ""  # in the place of a program: the text that follows is run, by Python
 _GONE = 60.0  # seconds that what was killed may take to disappear
 _NEAR = 0.8  # part of the memory limit from which a failure is put down to it

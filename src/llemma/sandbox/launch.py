@@ -20,7 +20,7 @@ import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from llemma.sandbox import filter as seccomp_filter
 from llemma.sandbox import isolation, linux
@@ -54,12 +54,18 @@ class Plan:
     report: int
 
 
-def main(argv: Sequence[str]) -> NoReturn:
-    """Run the plan that ``argv[0]`` holds as JSON; ends as the program does."""
+def main(words: Sequence[str]) -> NoReturn:
+    """Run the plan that ``words[0]`` holds as JSON; ends as the program does."""
+    try:
+        _run(Plan(**json.loads(words[0])))
+    finally:
+        os._exit(FAILED)  # whatever goes wrong in a forked process, no second copy of it may go on
+
+
+def _run(plan: Plan) -> NoReturn:
     while (handle := os.open("/dev/null", os.O_RDWR)) < 3:  # what the caller has closed gets no other meaning here
         pass
     os.close(handle)
-    plan = Plan(**json.loads(argv[0]))
     if not plan.program:  # what a probe needs must be there before the walls are
         for name in ("mmap", "socket", "llemma.sandbox.program"):
             importlib.import_module(name)
@@ -370,15 +376,3 @@ def _tasks() -> int:
             if name.isdigit() and os.stat(f"/proc/{name}").st_uid == user:
                 count += len(os.listdir(f"/proc/{name}/task"))
     return count
-
-
-def boot(words: Sequence[Any]) -> NoReturn:
-    """The entry: whatever goes wrong in a forked process, no second copy of it may go on."""
-    try:
-        main([str(word) for word in words])
-    finally:
-        os._exit(FAILED)
-
-
-if __name__ == "__main__":
-    boot(sys.argv[1:])

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from llemma.errors import ProverError
 from llemma.provers.coq import protocol
@@ -40,12 +40,38 @@ class Lost(Exception):
         self.kind = kind
 
 
+class Errors:
+    """What a process and its clones share: stderr, and the socket for new clones. Closed with the last of them."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115  # see close
+        self._users = 1
+
+    def share(self) -> Errors:
+        """For one process more."""
+        self._users += 1
+        return self
+
+    def close(self) -> None:
+        """For one process less."""
+        self._users -= 1
+        if self._users == 0:
+            self.file.close()
+            self._control.close()
+
+    def tail(self) -> str:
+        """The last of it, on one line."""
+        self.file.seek(max(0, self.file.seek(0, os.SEEK_END) - 2000))
+        return " ".join(self.file.read().decode("utf-8", "replace").split())
+
+
 class Worker:
     """A process and its end of the conversation. Not for two threads at once."""
 
     def __init__(
         self, link: socket.socket, pid: int, control: socket.socket | None, popen: subprocess.Popen[bytes] | None,
-        errors: IO[bytes],
+        errors: Errors,
     ) -> None:  # fmt: skip
         self.link = link
         self.pid = pid
@@ -117,8 +143,7 @@ class Worker:
             self._buffer += got
 
     def _died(self) -> None:
-        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - 2000))
-        said = " ".join(self._errors.read().decode("utf-8", "replace").split())
+        said = self._errors.tail()
         self.kill()
         memory = "out of memory" in said.lower() or "Out_of_memory" in said
         raise Lost("memory" if memory else "crash", f"coqidetop ended{': ' + said[-300:] if said else ''}")
@@ -146,6 +171,8 @@ class Worker:
     def clone(self) -> Worker:
         """A copy of the process as it stands. Raises Lost when it is gone, ProverError when it cannot be copied."""
         assert self.control is not None, "cannot be cloned"
+        if not self.alive:
+            raise Lost("crash", "the process had ended before")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         try:
@@ -166,7 +193,7 @@ class Worker:
         except BaseException:
             ours.close()
             raise
-        return Worker(ours, pids[0], self.control, None, self._errors)
+        return Worker(ours, pids[0], self.control, None, self._errors.share())
 
     def signal(self, number: int) -> None:
         """Send a signal, if the process is there."""
@@ -181,6 +208,7 @@ class Worker:
         self.signal(signal.SIGKILL)
         self.alive = False
         self.link.close()
+        self._errors.close()
         if self._popen is not None:
             self._popen.wait()
         else:
@@ -192,24 +220,22 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], shim: Path | None, cwd: P
     """Start coqidetop. With ``shim`` it can be cloned. Call from a thread that lives as long as the process should."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     control, control_theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the worker and its clones
+    errors = Errors(control)
     env = dict(env)
     if shim is not None:
         env |= {"LD_PRELOAD": str(shim), "LLEMMA_FORK_FD": str(control_theirs.fileno())}
     try:
         popen = subprocess.Popen(
-            list(argv), stdin=theirs, stdout=theirs, stderr=errors, env=env, cwd=cwd, start_new_session=True,
-            pass_fds=(control_theirs.fileno(),) if shim is not None else (),
+            list(argv), stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=errors.file, env=env, cwd=cwd,
+            start_new_session=True, pass_fds=(control_theirs.fileno(),) if shim is not None else (),
         )  # fmt: skip
     except OSError as error:
         ours.close()
-        control.close()
+        errors.close()
         raise ProverError(f"{argv[0]} cannot be started: {error.strerror}") from error
     finally:
         theirs.close()
         control_theirs.close()
-    if shim is None:
-        control.close()
     return Worker(ours, popen.pid, control if shim is not None else None, popen, errors)
 
 
