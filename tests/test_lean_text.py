@@ -1,4 +1,4 @@
-"""Lean text read without Lean: tokens, the gate, statements, goals; and which Lean is found, with scripts in its place."""
+"""Lean text read without Lean: tokens, the gate, statements, goals; and which Lean is found, with scripts for it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What works on this machine, and for what does not, the cause and the remedy.
 
-Looks only; changes and installs nothing. Provers are reported when that part exists.
+Looks only; changes and installs nothing. How long Lean takes to start is measured once and kept in the cache.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llemma.config import setting
-from llemma.errors import Caught, boundary
+from llemma.errors import Caught, ProverError, SandboxError, boundary
 from llemma.plugins import EXTRA_OF
 from llemma.run import cores
 
@@ -50,6 +50,7 @@ def examine(folder: Path = Path()) -> list[Check]:
         *_torch(),
         *_sandbox(),
         _coq(),
+        _lean(),
         _mathematical_packages(),
         _disk(folder),
         _data(),
@@ -156,6 +157,19 @@ def _coq() -> Check:
         f" coqc behind {walls('auto').partition(':')[0]}; known kernel bugs, kept out of verdicts: {bugs or 'none'}"
     )
     return Check(name="Coq", ok=True, detail=detail, needed=False)
+
+
+def _lean() -> Check:
+    from llemma.provers.lean.probe import cold_start
+    from llemma.provers.lean.toolchain import INSTALL, find
+
+    try:
+        lean = find()
+        start = cold_start(lean)
+    except (ProverError, SandboxError) as error:
+        return Check(name="Lean", ok=False, detail=str(error), remedy=INSTALL, needed=False)
+    detail = f"{lean.version}, starts in {start.seconds:g} s (measured {start.date}), walls {start.walls}; {lean.lean}"
+    return Check(name="Lean", ok=True, detail=f"{detail}; Mathlib: prover.project=FOLDER", needed=False)
 
 
 def _mathematical_packages() -> Check:

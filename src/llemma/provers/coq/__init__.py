@@ -14,11 +14,7 @@ from pathlib import Path
 from llemma.config import setting
 from llemma.provers import CHECK, TACTIC, Limits
 from llemma.provers.coq import check as checking
-<<<<<<< HEAD
-from llemma.provers.coq import gate, install, statements
-=======
 from llemma.provers.coq import gate, install, protocol, statements
->>>>>>> coq
 from llemma.provers.coq.bugs import known_bugs
 from llemma.provers.coq.sentences import Torn, split
 from llemma.provers.coq.session import Refusal, Seat, Session, attempt
@@ -88,16 +84,6 @@ class CoqProver:
 
     def start(self, theorem: Theorem) -> ProofState | Failure:
         """The state before the first tactic; ``error`` when Coq refuses prelude or statement."""
-<<<<<<< HEAD
-        try:
-            path = [_statement(theorem)]
-            with self.session.at(theorem.prelude, []) as seat:
-                goals, message = attempt(seat, path, seconds=_START_SECONDS, memory=TACTIC.memory)
-        except (Refusal, Torn, ValueError) as error:
-            return Failure(kind="error", message=str(error))
-        except Lost as lost:
-            return Failure(kind=lost.kind, message=str(lost))
-=======
         goals, message = None, ""
         for last in (False, True):
             try:
@@ -110,7 +96,6 @@ class CoqProver:
             except Lost as lost:
                 if last or lost.kind != "crash":
                     return Failure(kind=lost.kind, message=str(lost))
->>>>>>> coq
         if goals is None:
             return Failure(kind="error", message=message or "the statement opens no proof")
         return ProofState(theorem=theorem, tactics=(), goals=goals.open or goals.shelved)
@@ -129,15 +114,6 @@ class CoqProver:
             before = _sentences(done, _capitals(state.theorem.prelude))
             assert not isinstance(before, Failure), "a state holds tactics that were let through"
             path += before
-<<<<<<< HEAD
-        try:
-            with self.session.at(state.theorem.prelude, path) as seat:
-                return self._step(seat, state, tactic, (path, allowed), limits)
-        except Refusal as error:
-            return Failure(kind="error", message=str(error))
-        except Lost as lost:
-            return Failure(kind=lost.kind, message=str(lost))
-=======
         for last in (False, True):  # a process that somebody else killed says nothing about the tactic: try again
             try:
                 with self.session.at(state.theorem.prelude, path) as seat:
@@ -148,7 +124,6 @@ class CoqProver:
                 if last or lost.kind != "crash":
                     return Failure(kind=lost.kind, message=str(lost))
         raise AssertionError("the second try returns")
->>>>>>> coq
 
     def _step(
         self, seat: Seat, state: ProofState, tactic: str, texts: tuple[list[str], Sequence[str]], limits: Limits
@@ -183,13 +158,10 @@ class CoqProver:
         """Whether ``proof``, tactics only, proves the theorem."""
         return checking.check(self._checker(), theorem, proof, limits)
 
-<<<<<<< HEAD
-=======
     def check_many(self, theorems: Sequence[Theorem], proofs: Sequence[str], limits: Limits = CHECK) -> list[Verdict]:
         """``check`` for theorems with one prelude, compiled together: many times faster, no layer less."""
         return checking.check_many(self._checker(), theorems, proofs, limits)
 
->>>>>>> coq
     def check_file(self, theorem: Theorem, text: str, limits: Limits = CHECK) -> Verdict:
         """Whether a whole file proves the theorem; a text that states nothing under its name is taken as tactics."""
         return checking.check_file(self._checker(), theorem, text, limits)
@@ -240,11 +212,8 @@ def _version(programs: install.Programs, words: tuple[str, ...]) -> str:
 def _sentences(tactic: str, capitals: frozenset[str]) -> tuple[str, ...] | Failure:
     """A tactic as the sentences Coq gets; a full stop is added where only that is missing."""
     text = tactic.strip()
-<<<<<<< HEAD
-=======
     if protocol.unfit(text):
         return Failure(kind="error", message="holds characters that Coq cannot read")
->>>>>>> coq
     try:
         allowed = gate.tactics(gate.stopped(text), capitals)
     except gate.Refused as error:

@@ -24,9 +24,6 @@ _GUARD = "kernel: every fixpoint is checked again by a guard of our own"
 _GATE = "gate"
 _SECOND = "second"
 BUGS = (
-<<<<<<< HEAD
-    Bug(issue="20413", what="guard: arguments beside the structural one", first=(8, 16), mended=(9, 0, 1), kept_out=_GUARD),
-=======
     Bug(
         issue="20413",
         what="guard: arguments beside the structural one",
@@ -34,7 +31,6 @@ BUGS = (
         mended=(9, 0, 1),
         kept_out=_GUARD,
     ),
->>>>>>> coq
     Bug(issue="20455", what="guard: match on match", first=(8, 16), mended=(9, 0, 1), kept_out=_GUARD),
     Bug(issue="20555", what="guard: reduction across fixpoints", first=(8, 16), mended=(9, 0, 1), kept_out=_GUARD),
     Bug(issue="21682", what="guard: mutual inner fixpoints", first=(8, 20), mended=(9, 2), kept_out=_GUARD),

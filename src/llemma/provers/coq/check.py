@@ -16,16 +16,6 @@ import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-<<<<<<< HEAD
-from dataclasses import dataclass, replace
-from pathlib import Path
-
-from llemma.errors import ConfigError, ProverError, SandboxError
-from llemma.provers import Limits
-from llemma.provers.coq import gate, guard, install, protocol, worker
-from llemma.provers.coq.bugs import affecting, guard_is_faulty
-from llemma.provers.coq.gate import Allowed, Refused, head, shown
-=======
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +24,6 @@ from llemma.provers import Limits
 from llemma.provers.coq import gate, guard, install, protocol, worker
 from llemma.provers.coq.bugs import affecting, guard_is_faulty
 from llemma.provers.coq.gate import Allowed, Refused, head
->>>>>>> coq
 from llemma.provers.coq.sentences import Sentence, split
 from llemma.provers.coq.statements import declared
 from llemma.provers.coq.terms import Term, Unreadable, printed
@@ -45,10 +34,6 @@ from llemma.sandbox import command
 LAYERS = ("gate", "compile", "exists", "pinned", "axioms", "second", "kernel")
 _AXIOMS = Path(__file__).with_name("axioms.toml")
 _ROOTS = ("Coq.", "Stdlib.", "Corelib.")
-<<<<<<< HEAD
-_MAKES_AXIOMS = frozenset("Axiom Axioms Conjecture Conjectures Parameter Parameters Hypothesis Hypotheses Variable Variables".split())
-_ERROR = re.compile(r'line (\d+), characters [\d-]+:\s*(?:Error:\s*)?(.*)', re.DOTALL)
-=======
 _MAKES_AXIOMS = frozenset(
     [
         "Axiom",
@@ -64,7 +49,6 @@ _MAKES_AXIOMS = frozenset(
     ]
 )
 _ERROR = re.compile(r"line (\d+), characters [\d-]+:\s*(?:Error:\s*)?(.*)", re.DOTALL)
->>>>>>> coq
 _NAME = re.compile(r"[^\W\d][\w']*(?:\.[^\W\d][\w']*)*(?:@\{[^}]*\})?\Z")
 _ENTRY = re.compile(r"([^\s:]+)(?:\s+:.*)?")  # a name, its type behind it or on the next line
 
@@ -80,27 +64,6 @@ class Checker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-<<<<<<< HEAD
-class _Work:
-    """One attempt: the file to compile, and the names that stand in it."""
-
-    text: str
-    trusted_lines: int  # the lines of prelude and trusted statement
-    name: str  # of the theorem, as the solution states it
-    challenge: str
-    library: str  # logical name no text can know before
-    own_axioms: frozenset[str]
-    trusted: frozenset[str]  # names the prelude declares
-    fixes: bool  # whether the untrusted part can have made a fixpoint
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """What the layers behind compilation say."""
-
-    layers: tuple[VerdictLayer, ...]
-    axioms: tuple[str, ...] = ()
-=======
 class _Item:
     """A theorem of a solution: its name there, and the name of the trusted statement."""
 
@@ -120,35 +83,17 @@ class _Work:
     defined: frozenset[str]  # names the prelude declares
     fixes: bool  # whether the untrusted part can have made a fixpoint
     polymorphic: bool
->>>>>>> coq
 
 
 def check(checker: Checker, theorem: Theorem, proof: str, limits: Limits) -> Verdict:
     """The verdict on a proof script."""
-<<<<<<< HEAD
-    begin = time.monotonic()
-    try:
-        allowed = gate.tactics(gate.stopped(proof), gate.capital_tactics(split(theorem.prelude)))
-    except Refused as error:
-        return _refused(str(error), begin)
-    return _verdict(checker, _script(theorem, allowed), limits, begin)
-=======
     return check_many(checker, [theorem], [proof], limits)[0]
->>>>>>> coq
 
 
 def check_file(checker: Checker, theorem: Theorem, text: str, limits: Limits) -> Verdict:
     """The verdict on a whole file; tactics alone are taken as a proof script."""
     begin = time.monotonic()
     try:
-<<<<<<< HEAD
-        allowed = gate.file(gate.stopped(text))
-    except Refused as error:
-        return _refused(str(error), begin)
-    if not any(head(sentence) in gate.COMMANDS for sentence in allowed.sentences):
-        return check(checker, theorem, text, limits)
-    return _verdict(checker, _file(theorem, allowed), limits, begin)
-=======
         allowed = gate.file(gate.stopped(text), split(theorem.prelude))
     except Refused as error:
         return _refused(str(error), begin)
@@ -182,16 +127,10 @@ def check_many(checker: Checker, theorems: Sequence[Theorem], proofs: Sequence[s
             together = alone
         found.update(zip(scripts, together, strict=True))
     return [found[number] for number in range(len(theorems))]
->>>>>>> coq
 
 
 def walls(tier: str) -> str:
     """Which walls coqc runs behind, in words."""
-<<<<<<< HEAD
-    if tier == "none":
-        return "none: only the gate stands before coqc"
-=======
->>>>>>> coq
     best = command.best()
     return f"{best.name}: {best.detail}" if best.name else f"none: {best.detail}"
 
@@ -199,43 +138,6 @@ def walls(tier: str) -> str:
 # --- what is compiled -----------------------------------------------------------------------------------------------
 
 
-<<<<<<< HEAD
-def _script(theorem: Theorem, allowed: Allowed) -> _Work:
-    lines = [_statement(theorem).text]
-    sentences = [sentence.text for sentence in allowed.sentences]
-    lines += sentences if allowed.begins else ["Proof.", *sentences]
-    return _work(theorem, [*lines, "Qed."])
-
-
-def _file(theorem: Theorem, allowed: Allowed) -> _Work:
-    """The untrusted file behind the trusted prelude, without the sentences that it repeats of it."""
-    mine = [sentence.key for sentence in split(theorem.prelude)]
-    at, lines = 0, []
-    for sentence in allowed.sentences:
-        if at < len(mine) and sentence.key == mine[at]:
-            at += 1
-        else:
-            lines.append(sentence.text)
-    return _work(theorem, lines)
-
-
-def _work(theorem: Theorem, lines: Sequence[str]) -> _Work:
-    mark = secrets.token_hex(8)
-    statement = _statement(theorem)
-    challenge = f"challenge_{mark}"
-    name = statement.tokens[statement.words.index(head(statement)) + 1]
-    text = gate.stopped(theorem.statement)
-    renamed = text[: name.at] + challenge + text[name.at + len(name.text) :]
-    trusted = f"{theorem.prelude}\n{renamed}\nAdmitted.\n"
-    prelude = split(theorem.prelude)
-    return _Work(
-        text=trusted + "\n".join(lines) + "\n", trusted_lines=trusted.count("\n"), name=theorem.name,
-        challenge=challenge, library=f"Llemma_{mark}", own_axioms=frozenset(_axiom_names(prelude)),
-        trusted=frozenset(_defined(prelude)), fixes=any(_may_fix(sentence) for line in lines for sentence in split(line)),
-    )  # fmt: skip
-
-
-=======
 def _script(theorem: Theorem, allowed: Allowed) -> list[str]:
     sentences = [sentence.text for sentence in allowed.sentences]
     begun = sentences if allowed.begins else ["Proof.", *sentences]
@@ -275,7 +177,6 @@ def _renamed(theorem: Theorem, name: str) -> str:
     return text[: token.at] + name + text[token.at + len(token.text) :]
 
 
->>>>>>> coq
 def _statement(theorem: Theorem) -> Sentence:
     sentences = split(gate.stopped(theorem.statement))
     if len(sentences) != 1 or declared(sentences[0]) is None:
@@ -284,27 +185,15 @@ def _statement(theorem: Theorem) -> Sentence:
 
 
 def _axiom_names(sentences: Sequence[Sentence]) -> Iterator[str]:
-<<<<<<< HEAD
-    """Names that a trusted prelude declares without proof."""
-=======
     """Names that a trusted prelude declares without proof, and the modules that it opens."""
->>>>>>> coq
     last = None
     for sentence in sentences:
         first = head(sentence)
         last = declared(sentence) or last
         if first in _MAKES_AXIOMS:
-<<<<<<< HEAD
-            for word in sentence.words[1:]:
-                if word == ":":
-                    break
-                yield word
-            yield from (word for word in sentence.words if word.isidentifier())  # (a b : nat) (c : bool)
-=======
             yield from (token.text for token in sentence.tokens if token.kind == "word")
         elif first == "Module":
             yield from sentence.words[1:4]
->>>>>>> coq
         elif first == "Admitted" and last is not None:
             yield last
 
@@ -329,23 +218,6 @@ def _may_fix(sentence: Sentence) -> bool:
 # --- running it -----------------------------------------------------------------------------------------------------
 
 
-<<<<<<< HEAD
-def _verdict(checker: Checker, work: _Work, limits: Limits, begin: float) -> Verdict:
-    passed = VerdictLayer(name="gate", ok=True, detail="tactics and accepted commands only")
-    with tempfile.TemporaryDirectory(prefix="llemma-coq-") as name:
-        folder = Path(name)
-        (folder / "Solution.v").write_text(work.text, encoding="utf-8")
-        compiled = _compile(checker, work, folder, limits)
-        found = _Found(layers=())
-        if compiled.ok:
-            with ThreadPoolExecutor(max_workers=1) as pool:
-                second = pool.submit(_second, checker, work, folder, limits)
-                found = _ask(checker, work, folder, limits)
-                found = replace(found, layers=(*found.layers, second.result()))
-    layers = _complete((passed, compiled, *found.layers))
-    proved = all(layer.ok for layer in layers)
-    return Verdict(proved=proved, axioms=found.axioms, layers=layers, seconds=time.monotonic() - begin)
-=======
 def _verdicts(checker: Checker, work: _Work, limits: Limits, begin: float) -> list[Verdict]:
     passed = VerdictLayer(name="gate", ok=True, detail="tactics and accepted commands only")
     found: list[_Found] = [_Found() for _ in work.items]
@@ -374,7 +246,6 @@ class _Found:
 
     layers: tuple[VerdictLayer, ...] = ()
     axioms: tuple[str, ...] = ()
->>>>>>> coq
 
 
 def _complete(layers: Sequence[VerdictLayer]) -> tuple[VerdictLayer, ...]:
@@ -388,13 +259,6 @@ def _refused(message: str, begin: float) -> Verdict:
     return Verdict(proved=False, axioms=(), layers=layers, seconds=time.monotonic() - begin)
 
 
-<<<<<<< HEAD
-def _environment() -> dict[str, str]:
-    return install.environment() | {"HOME": "/nonexistent"}
-
-
-=======
->>>>>>> coq
 def _readable(checker: Checker) -> list[str]:
     """What Coq reads: its library, plug-ins beside it, and own libraries of the options."""
     library = checker.programs.library.resolve()
@@ -409,17 +273,11 @@ def _readable(checker: Checker) -> list[str]:
 def _run(checker: Checker, argv: Sequence[str], folder: Path, limits: Limits) -> command.CommandResult:
     bounds = command.CommandLimits(memory=limits.memory)
     return command.run_command(
-<<<<<<< HEAD
-        argv, wall=limits.seconds, read=_readable(checker), write=folder, limits=bounds, env=_environment(),
-=======
         argv, wall=limits.seconds, read=_readable(checker), write=folder, limits=bounds, env=install.environment(),
->>>>>>> coq
         tier=checker.walls,
     )  # fmt: skip
 
 
-<<<<<<< HEAD
-=======
 def _walled(
     checker: Checker, argv: list[str], folder: Path, scratch: Path, limits: Limits
 ) -> tuple[list[str], dict[str, str]]:
@@ -430,18 +288,13 @@ def _walled(
     return found.argv, found.env
 
 
->>>>>>> coq
 def _compile(checker: Checker, work: _Work, folder: Path, limits: Limits) -> VerdictLayer:
     words = ["-q", "-w", "none", "-native-compiler", "no", *checker.flags, "-Q", str(folder), work.library]
     done = _run(checker, [*checker.programs.compile, *words, str(folder / "Solution.v")], folder, limits)
     ok = done.status == "ok" and (folder / "Solution.vo").is_file()
-<<<<<<< HEAD
-    return VerdictLayer(name="compile", ok=ok, detail=_compiled(done, work, limits) if not ok else f"coqc, walls {done.tier}")
-=======
     return VerdictLayer(
         name="compile", ok=ok, detail=_compiled(done, work, limits) if not ok else f"coqc, walls {done.tier}"
     )
->>>>>>> coq
 
 
 def _compiled(done: command.CommandResult, work: _Work, limits: Limits) -> str:
@@ -453,11 +306,7 @@ def _compiled(done: command.CommandResult, work: _Work, limits: Limits) -> str:
     if match is None:
         return " ".join(done.stderr.split())[-400:] or f"coqc ended with {done.code}"
     message = " ".join(match[2].split())[:600]
-<<<<<<< HEAD
-    if int(match[1]) <= work.trusted_lines:
-=======
     if any(int(match[1]) in lines for lines in work.trusted):
->>>>>>> coq
         return f"the trusted statement itself is refused (line {match[1]}): {message}"
     lines = work.text.split("\n")
     return f"{message} (in: {lines[int(match[1]) - 1].strip()[:120]})"
@@ -515,42 +364,6 @@ class _Dialogue:
         return None, printed
 
 
-<<<<<<< HEAD
-def _ask(checker: Checker, work: _Work, folder: Path, limits: Limits) -> _Found:
-    argv = [*checker.programs.top, "-q", "-main-channel", "stdfds", "-async-proofs", "off", "-w", "none"]
-    argv += [*checker.flags, "-Q", str(folder), work.library]
-    scratch = folder / "final"
-    scratch.mkdir()
-    walled = command.walled(
-        argv, read=[*_readable(checker), str(folder)], write=scratch,
-        limits=command.CommandLimits(memory=limits.memory), env=_environment(), tier=checker.walls,
-    )  # fmt: skip
-    process = worker.spawn(walled.argv, walled.env, None, Path("/"))
-    try:
-        return _questions(checker, work, _Dialogue(process, limits))
-    except Lost as lost:
-        layer = VerdictLayer(name="pinned", ok=False, detail=f"could not be decided: {lost}")
-        return _Found(layers=(layer,))
-    finally:
-        process.kill()
-
-
-def _questions(checker: Checker, work: _Work, dialogue: _Dialogue) -> _Found:
-    place = f"{work.library}.Solution"
-    error, _ = dialogue.say(f"Require {place}.")
-    if error is not None:
-        raise ProverError(f"a compiled solution cannot be loaded: {error}")
-    error, _ = dialogue.say(f"Check @{place}.{work.name}.")
-    exists = VerdictLayer(
-        name="exists", ok=error is None,
-        detail=f"{work.name} is there" if error is None else f"nothing is named {work.name} in the end",
-    )  # fmt: skip
-    if error is not None:
-        return _Found(layers=(exists,))
-    error, _ = dialogue.say(
-        f"Definition final : ltac:(let T := type of (@{place}.{work.challenge}) in exact T) := @{place}.{work.name}."
-    )
-=======
 def _ask(checker: Checker, work: _Work, folder: Path, limits: Limits) -> list[_Found]:
     argv = [*checker.programs.top, "-q", "-main-channel", "stdfds", "-async-proofs", "off", "-w", "none"]
     argv += ["--xml_format=Ppcmds"]
@@ -595,54 +408,33 @@ def _questions(checker: Checker, work: _Work, item: _Item, dialogue: _Dialogue) 
     final = f"final_{item.challenge}"
     stated = f"ltac:(let T := type of (@{place}.{item.challenge}) in exact T)"
     error, _ = dialogue.say(f"Definition {final} : {stated} := @{place}.{item.name}.")
->>>>>>> coq
     detail = "the kernel types it at the trusted statement" if error is None else " ".join(error.split())[:600]
     pinned = VerdictLayer(name="pinned", ok=error is None, detail=detail.replace(work.library, "Llemma"))
     if error is not None:
         return _Found(layers=(exists, pinned))
-<<<<<<< HEAD
-    axioms, names = _axioms(checker, work, dialogue)
-    kernel = _kernel(checker, work, dialogue)
-    return _Found(layers=(exists, pinned, axioms, kernel), axioms=names)
-
-
-def _kernel(checker: Checker, work: _Work, dialogue: _Dialogue) -> VerdictLayer:
-=======
     axioms, names = _axioms(checker, work, dialogue, final)
     return _Found(layers=(exists, pinned, axioms, _kernel(checker, work, item, dialogue)), axioms=names)
 
 
 def _kernel(checker: Checker, work: _Work, item: _Item, dialogue: _Dialogue) -> VerdictLayer:
->>>>>>> coq
     """Names the faults of this kernel; where its guard has some, every fixpoint of the solution must pass ours too."""
     version = checker.programs.numbers
     issues = ", ".join(f"#{bug.issue}" for bug in affecting(version))
     known = f"known bugs of {checker.programs.version}: {issues}" if issues else "no known bug of this version"
-<<<<<<< HEAD
-=======
     if work.polymorphic and any("polymorphic" in bug.what for bug in affecting(version)):
         return VerdictLayer(name="kernel", ok=False, detail=f"universe polymorphism is not accepted; {known}")
->>>>>>> coq
     if not guard_is_faulty(version):
         return VerdictLayer(name="kernel", ok=True, detail=known)
     if not work.fixes:
         return VerdictLayer(name="kernel", ok=True, detail=f"no fixpoint is written in it; {known}")
     try:
-<<<<<<< HEAD
-        number = guard.deeply(lambda: _guarded(work, dialogue))
-=======
         number = guard.deeply(lambda: _guarded(work, item, dialogue))
->>>>>>> coq
     except (guard.Unguarded, Unreadable) as error:
         return VerdictLayer(name="kernel", ok=False, detail=f"{error}; {known}")
     return VerdictLayer(name="kernel", ok=True, detail=f"{number} terms passed a second guard; {known}")
 
 
-<<<<<<< HEAD
-def _guarded(work: _Work, dialogue: _Dialogue) -> int:
-=======
 def _guarded(work: _Work, item: _Item, dialogue: _Dialogue) -> int:
->>>>>>> coq
     """How many of the solution's own terms, all the theorem rests on, passed. Raises Unguarded or Unreadable."""
     for setting in ("Set Printing All.", "Set Printing Depth 1000000."):
         dialogue.say(setting)
@@ -654,17 +446,10 @@ def _guarded(work: _Work, item: _Item, dialogue: _Dialogue) -> int:
             read[name] = printed(text) if error is None else None
         return read[name]
 
-<<<<<<< HEAD
-    todo, seen = [f"{work.library}.Solution.{work.name}"], set[str]()
-    while todo:
-        name = todo.pop()
-        if name in seen or name.partition(".")[2] in work.trusted:
-=======
     todo, seen = [f"{work.library}.Solution.{item.name}"], set[str]()
     while todo:
         name = todo.pop()
         if name in seen or name.partition(".")[2] in work.defined:
->>>>>>> coq
             continue
         seen.add(name)
         term = body(name)
@@ -675,16 +460,6 @@ def _guarded(work: _Work, item: _Item, dialogue: _Dialogue) -> int:
         except guard.Unguarded as error:
             raise guard.Unguarded(f"{name.replace(work.library + '.', '')}: {error}") from error
         todo += [found for found in guard.constants(term) if found.startswith(("Solution.", work.library))]
-<<<<<<< HEAD
-    return len(seen)
-
-
-def _axioms(checker: Checker, work: _Work, dialogue: _Dialogue) -> tuple[VerdictLayer, tuple[str, ...]]:
-    error, printed = dialogue.say("Print Assumptions final.")
-    if error is not None:
-        return VerdictLayer(name="axioms", ok=False, detail=error), ()
-    if "Closed under the global context" in printed:
-=======
     dialogue.say("Unset Printing All.")
     return len(seen)
 
@@ -694,7 +469,6 @@ def _axioms(checker: Checker, work: _Work, dialogue: _Dialogue, final: str) -> t
     if error is not None:
         return VerdictLayer(name="axioms", ok=False, detail=error), ()
     if " ".join(printed.split()) == "Closed under the global context":
->>>>>>> coq
         return VerdictLayer(name="axioms", ok=True, detail="none"), ()
     names, bad = [], []
     for line in printed.splitlines():
@@ -723,14 +497,9 @@ def _objection(checker: Checker, work: _Work, dialogue: _Dialogue, full: str) ->
     """Why an axiom is not accepted; empty when it is."""
     place = f"{work.library}.Solution."
     if full.startswith(place):
-<<<<<<< HEAD
-        last = full.rpartition(".")[2]
-        return "" if last in work.own_axioms else "an axiom of the solution's own"
-=======
         steps = full[len(place) :].split(".")  # nothing untrusted can be in a module of the prelude
         trusted = steps[0] in work.own_axioms and steps[-1] in work.own_axioms
         return "" if trusted else "an axiom of the solution's own"
->>>>>>> coq
     if full in checker.axioms:
         return ""
     root = next((root for root in _ROOTS if full.startswith(root)), None)

@@ -1,12 +1,7 @@
 """Makes statements written for newer libraries readable by the Coq that is installed, without changing their meaning.
 
-<<<<<<< HEAD
-Two changes, each only where it is needed: ``From Stdlib`` is ``From Coq`` before Rocq 9, and Coquelicot before 3.3 lacks
-powers of complex numbers, which are defined as the later one does. The adapted text is what is hashed and reported.
-=======
 Two changes, each only where it is needed: ``From Stdlib`` is ``From Coq`` before Rocq 9, and Coquelicot before 3.3
 lacks powers of complex numbers, which are defined as the later one does. The adapted text is hashed and reported.
->>>>>>> coq
 """
 
 from __future__ import annotations

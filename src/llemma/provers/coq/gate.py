@@ -7,38 +7,24 @@ it names, with the sentence. Everything it lets through is what Coq then reads: 
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Iterable
-=======
 from collections.abc import Iterable, Sequence
->>>>>>> coq
 from dataclasses import dataclass
 
 from llemma.provers.coq.sentences import Sentence, Torn, split
 
 # Commands that only look, and wrappers whose content leaves no trace: dropped, so that they cost nothing.
-<<<<<<< HEAD
-LOOKS = frozenset(
-    "About Check Compute Eval Fail Guarded Help Info Locate Print Search SearchHead SearchPattern SearchRewrite"
-    " Show Succeed Inspect Pwd Test Comments Validate".split()
-)
-=======
 LOOKS = frozenset((
     "About", "Check", "Compute", "Eval", "Fail", "Guarded", "Help", "Info", "Locate", "Print", "Search", "SearchHead",
     "SearchPattern", "SearchRewrite", "Show", "Succeed", "Inspect", "Pwd", "Test", "Comments", "Validate",
 ))  # fmt: skip
->>>>>>> coq
 CONTROLS = frozenset({"Time", "Instructions"})  # `Time tac.` is `tac.`
 # What may stand between the tactics of a proof.
 IN_PROOF = frozenset({"Proof", "Unshelve", "Focus", "Unfocus"})
 ENDS = frozenset({"Qed", "Defined"})
-<<<<<<< HEAD
-=======
 PROOF_ENDS = ENDS | {"Admitted", "Abort", "Save"}
 # Commands of a prelude that do no harm when a file says them again, and whose order may matter.
 _AGAIN = frozenset(["Require", "From", "Import", "Open", "Close", "Notation", "Infix", "Arguments", "Hint"])
 VARIABLES = frozenset({"Variable", "Variables", "Hypothesis", "Hypotheses", "Context"})
->>>>>>> coq
 _STATES = (
     "Theorem Lemma Fact Remark Corollary Proposition Property Example Definition Fixpoint CoFixpoint Instance Let"
     " Function Goal"
@@ -49,38 +35,14 @@ STATES = frozenset(_STATES.split())  # commands that may open a proof, by their 
 COMMANDS = frozenset(
     (
         _STATES + " Abort Arguments Bind CoInductive Canonical Class Close Coercion Collection Combined Context Create"
-<<<<<<< HEAD
-        " Declare Delimit Derive End Equations Existing Export Final From Functional Generalizable Global Hint Hypotheses"
-        " Hypothesis Identity Implicit Import Inductive Infix Local Ltac Ltac2 Module Next Notation Obligation"
-        " Obligations Opaque Open Polymorphic Monomorphic Program Record Remove Require Reserved Save"
-=======
         " Declare Delimit Derive End Equations Existing Export Final From Functional Generalizable Global Hint"
         " Hypotheses Hypothesis Identity Implicit Import Inductive Infix Local Ltac Ltac2 Module Next Notation"
         " Obligation Obligations Opaque Open Polymorphic Monomorphic Program Record Remove Require Reserved Save"
->>>>>>> coq
         " Scheme Section Set Solve Strategy Structure Tactic Transparent Typeclasses Undelimit Unset Variable Variables"
         " Variant"
     ).split()
 )
 _PREFIXES = frozenset({"Local", "Global", "Program", "Polymorphic", "Monomorphic"})
-<<<<<<< HEAD
-_ATTRIBUTES = frozenset(
-    "local global export program canonical reversible deprecated since note using refine private warning warnings"
-    " projections primitive hint_db".split()
-)
-# Options that change how things are read, printed or searched; those of the kernel are not among them.
-_OPTIONS = tuple(
-    "Apply|Asymmetric Patterns|Automatic|Boolean Equality Schemes|Bracketing|Bullet Behavior|Case Analysis Schemes"
-    "|Congruence|Contextual Implicit|Cumulative Evars|Debug|Decidable Equality Schemes|Default Goal Selector"
-    "|Default Proof Mode|Default Proof Using|Default Timeout|Diffs|Eager|Elimination Schemes|Equations|Firstorder"
-    "|Function|Hide Obligations|Implicit Arguments|Info|Injection|Instance|Intuition|Keep|Keyed Unification|Lia|Nia"
-    "|Nra|Loose Hint Behavior|Ltac|Maximal Implicit Insertion|Nonrecursive Elimination Schemes|Omega|Parsing Explicit"
-    "|Primitive Projections|Printing|Program|Program Cases|Refine|Regular|Reversible|Rewriting Schemes|Search|Short"
-    "|Shrink|Silent|Simplex|Solve|SsrHave|SsrIdents|SsrOldRewriteGoalsOrder|SsrRewrite|Strict|Strongly Strict Implicit"
-    "|Structural|Suggest|Tactic|Transparent Obligations|Typeclass|Typeclasses|Uniform Inductive Parameters"
-    "|Universe Minimization ToSet|Use|Warnings".split("|")
-)
-=======
 _ATTRIBUTES = frozenset((
     "local", "global", "export", "program", "canonical", "reversible", "deprecated", "since", "note", "using",
     "refine", "private", "warning", "warnings", "projections", "primitive", "hint_db",
@@ -99,7 +61,6 @@ _OPTIONS = (
     "Strongly Strict Implicit", "Structural", "Suggest", "Tactic", "Transparent Obligations", "Typeclass",
     "Typeclasses", "Uniform Inductive Parameters", "Universe Minimization ToSet", "Use", "Warnings",
 )  # fmt: skip
->>>>>>> coq
 # Words that give a goal up or close it unproved; the kernel would refuse the end of such a proof, this says it sooner.
 GIVE_UP = frozenset({"admit", "give_up", "Admitted", "proof_admitted", "Admit"})
 # Words of parts of Coq that its kernel has got wrong (see bugs.py), or that take the statement's sort away from us.
@@ -146,23 +107,6 @@ def tactics(text: str, defined: Iterable[str] = ()) -> Allowed:
     return Allowed(sentences=tuple(kept), begins=begins, ends=ends)
 
 
-<<<<<<< HEAD
-def file(text: str) -> Allowed:
-    """The sentences of a whole file: tactics and commands of the white list. Raises Refused."""
-    sentences = _split(text)
-    known = frozenset(capital_tactics(sentences))
-    kept = []
-    for sentence in sentences:
-        first = head(sentence)
-        if first in LOOKS:
-            continue
-        if first in ENDS or first in IN_PROOF or first in COMMANDS:
-            _command(sentence, first)
-        else:
-            _tactic(sentence, known)
-        kept.append(sentence)
-    return Allowed(sentences=tuple(kept))
-=======
 def file(text: str, prelude: Sequence[Sentence] = ()) -> Allowed:
     """The sentences of a whole file: tactics and commands of the white list. Raises Refused.
 
@@ -223,7 +167,6 @@ def _nesting(sentence: Sentence, first: str, opened: list[str]) -> None:
         opened.pop()
     elif first in VARIABLES and "Section" not in opened:
         raise Refused(f"outside a section this is an axiom: {shown(sentence)}")
->>>>>>> coq
 
 
 def capital_tactics(sentences: Iterable[Sentence]) -> set[str]:
@@ -243,17 +186,11 @@ def head(sentence: Sentence) -> str:
     words = _bare(sentence)
     at = 0
     while at + 1 < len(words):
-<<<<<<< HEAD
-        if words[at] in CONTROLS or words[at] in _PREFIXES:
-            at += 1
-        elif words[at] == "Export" and words[at + 1] in ("Set", "Unset"):
-=======
         if (
             words[at] in CONTROLS
             or words[at] in _PREFIXES
             or (words[at] == "Export" and words[at + 1] in ("Set", "Unset"))
         ):
->>>>>>> coq
             at += 1
         elif words[at] == "Timeout" and at + 2 < len(words):
             at += 2
@@ -277,15 +214,6 @@ def _bare(sentence: Sentence) -> list[str]:
     return words
 
 
-<<<<<<< HEAD
-def _tactic(sentence: Sentence, known: frozenset[str]) -> None:
-    words = sentence.words
-    first = head(sentence)
-    if words[:1] == ("#",) or (first[:1].isupper() and first not in IN_PROOF | known):
-        raise Refused(f"no tactic: {shown(sentence)}")
-    if first in ("Focus", "Unfocus", "Unshelve", "Proof") and len(words) > 2:
-        raise Refused(f"no tactic: {shown(sentence)}")
-=======
 def _tactic(sentence: Sentence, known: frozenset[str], what: str = "no tactic") -> None:
     words = sentence.words
     first = head(sentence)
@@ -293,7 +221,6 @@ def _tactic(sentence: Sentence, known: frozenset[str], what: str = "no tactic") 
         raise Refused(f"{what}: {shown(sentence)}")
     if first in ("Focus", "Unfocus", "Unshelve", "Proof") and len(words) > 2:
         raise Refused(f"{what}: {shown(sentence)}")
->>>>>>> coq
     _words(sentence)
 
 
@@ -323,19 +250,11 @@ def _command(sentence: Sentence, first: str) -> None:
     elif first == "Declare":
         if rest[:1] not in (["Scope"], ["Custom"]):
             raise Refused(f"not accepted: {shown(sentence)}")
-<<<<<<< HEAD
-    elif first in ("Require", "From") and _PLUGINS & set(rest):
-        raise Refused(f"not accepted: {shown(sentence)}")
-    elif first in ("Obligations", "Solve", "Next") and "Admit" in rest:
-        raise Refused(f"not accepted: {shown(sentence)}")
-    elif first in ("Derive", "Ltac2") and {"@", "external"} <= set(rest):
-=======
     elif (
         (first in ("Require", "From") and _PLUGINS & set(rest))
         or (first in ("Obligations", "Solve", "Next") and "Admit" in rest)
         or (first in ("Derive", "Ltac2") and {"@", "external"} <= set(rest))
     ):
->>>>>>> coq
         raise Refused(f"not accepted: {shown(sentence)}")
 
 

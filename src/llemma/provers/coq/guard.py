@@ -4,11 +4,7 @@ Coq's guard reduces terms while it checks them, and all its known faults (see ``
 and refuses more; a fixpoint must pass both. The rule: a function of a ``fix`` occurs only applied, its structural
 argument is a strict part of the parameter (a variable of a pattern, such a variable applied, or a match or call of a
 constant all of whose results are), and its arguments obey the rule themselves. To decide it, constants are unfolded and
-<<<<<<< HEAD
-redexes contracted where the term as written does not pass; a match is never reduced, and nothing moves across a ``fix``.
-=======
 redexes contracted where the term as written does not pass; a match is never reduced, nothing moves across a ``fix``.
->>>>>>> coq
 """
 
 from __future__ import annotations
@@ -225,21 +221,12 @@ class _Walk:
             case Fix("fix", (one,), _) if one.index < min(len(args), len(one.params)):
                 return self.returned(one, args)
             case Const(name) if self.depth < _DEPTH:
-<<<<<<< HEAD
-                body = self.unfold(name)
-                if body is None:
-                    return None
-                self.depth += 1
-                try:
-                    return self.size(renamed(body), args)
-=======
                 unfolded = self.unfold(name)
                 if unfolded is None:
                     return None
                 self.depth += 1
                 try:
                     return self.size(renamed(unfolded), args)
->>>>>>> coq
                 finally:
                     self.depth -= 1
             case _:

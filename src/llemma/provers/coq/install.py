@@ -45,13 +45,7 @@ def _find(folder: str, path: str) -> Programs:
     top = _first(where, [["coqidetop.opt"], ["coqidetop"], ["rocqidetop.opt"], ["rocqidetop"]])
     compiler = _first(where, [["coqc"], ["rocq", "compile"]])
     checker = _first(where, [["coqchk"], ["rocqchk"], ["rocq", "check"]])
-<<<<<<< HEAD
-    missing = [
-        name for name, found in (("coqidetop", top), ("coqc", compiler), ("coqchk", checker)) if found is None
-    ]
-=======
     missing = [name for name, found in (("coqidetop", top), ("coqc", compiler), ("coqchk", checker)) if found is None]
->>>>>>> coq
     if top is None or compiler is None or checker is None:
         place = folder or "PATH"
         raise ProverError(f"no {' and no '.join(missing)} on {place}; {REMEDY}, or give its folder with coq.folder=DIR")
@@ -77,9 +71,6 @@ def _first(where: str, choices: list[list[str]]) -> tuple[str, ...] | None:
 def _said(command: list[str]) -> str:
     try:
         done = subprocess.run(
-<<<<<<< HEAD
-            command, capture_output=True, text=True, timeout=60, env=environment(), stdin=subprocess.DEVNULL
-=======
             command,
             check=False,
             capture_output=True,
@@ -87,7 +78,6 @@ def _said(command: list[str]) -> str:
             timeout=60,
             env=environment(),
             stdin=subprocess.DEVNULL,
->>>>>>> coq
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ProverError(f"{command[0]} cannot be run: {error}") from error

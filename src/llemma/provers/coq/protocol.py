@@ -9,10 +9,7 @@ up to 8.17 and as a child after, which the reader here does not mind.
 from __future__ import annotations
 
 import re
-<<<<<<< HEAD
-=======
 from collections.abc import Iterator
->>>>>>> coq
 from dataclasses import dataclass
 from xml.etree import ElementTree as XML
 from xml.sax.saxutils import escape
@@ -46,11 +43,7 @@ class Answer:
     @property
     def error(self) -> str:
         """The message of a refusal, on its own lines; a word when Coq gave none."""
-<<<<<<< HEAD
-        parts = self.body.findall("richpp")
-=======
         parts = [part for part in self.body if part.tag in ("richpp", "ppdoc")]
->>>>>>> coq
         return shown(parts[-1]).strip() if parts else "refused without a message"
 
     def messages(self, *levels: str) -> list[str]:
@@ -58,12 +51,7 @@ class Answer:
         found = []
         for match in _MESSAGE.finditer(self.feedback):
             if not levels or match[1].decode() in levels:
-<<<<<<< HEAD
-                part = _element(match[0]).find("message/richpp")
-                found.append("" if part is None else shown(part))
-=======
                 found += [shown(part) for part in _element(match[0])[0] if part.tag in ("richpp", "ppdoc")]
->>>>>>> coq
         return found
 
 
@@ -136,11 +124,6 @@ def _goal(node: XML.Element) -> Goal:
 
 def shown(node: XML.Element) -> str:
     """The text of a pretty-printed node, without its marks."""
-<<<<<<< HEAD
-    return "".join(node.itertext()).replace("\u00a0", " ")
-
-
-=======
     if node.tag == "ppdoc":
         return "".join(_flat(node))
     return "".join(node.itertext()).replace("\u00a0", " ")
@@ -167,7 +150,6 @@ def _flat(node: XML.Element) -> Iterator[str]:
             todo += [child for child in reversed(here) if child.tag in ("ppdoc", "list")]
 
 
->>>>>>> coq
 def _element(raw: bytes) -> XML.Element:
     try:
         return XML.fromstring(raw.replace(b"&nbsp;", b"\xc2\xa0"))

@@ -1,16 +1,10 @@
 """Proof states as values over a few processes: clones them, replays paths, forgets the least used. Judges no proof.
 
 For each prelude there is a base, a process that has run the prelude and never a tactic, and a copy of it in case it is
-<<<<<<< HEAD
-killed; preludes with the same beginning grow out of one process. Workers are clones of it; where a worker stands is a list of sentences, and to serve a state the one is taken
-that has the least to replay. A worker that would lose something slow to rebuild stays where it is and a clone of it
-goes on. Without clones every worker runs the prelude itself.
-=======
 killed; preludes with the same beginning grow out of one process. Workers are clones of it; where a worker stands is a
 list of sentences, and to serve a state the one is taken that has the least to replay. A worker that would lose
 something slow to rebuild stays where it is and a clone of it goes on. Without clones every worker runs the prelude
 itself.
->>>>>>> coq
 """
 
 from __future__ import annotations
@@ -37,13 +31,8 @@ _PRELUDE_SECONDS = 300.0
 _MOVE_SECONDS = 60.0
 _KEPT_PRELUDES = 12
 _HEAVY = 0.2  # seconds of a sentence of a prelude from which others shall start behind it
-<<<<<<< HEAD
-# Clones share what neither has written to. Coq's own 256 MB of young objects, and a collector that marks old ones often,
-# would write to all of it: 8 clones after 300 tactics took 2008 MB together so, 364 MB with these.
-=======
 # Clones share what neither has written to. Coq's own 256 MB for young objects, and a collector that often marks the old
 # ones, would write to all of it: 8 clones after 300 tactics took 2008 MB together so, 364 MB with these.
->>>>>>> coq
 _COLLECTOR = "s=512k,o=200"
 
 
@@ -94,13 +83,9 @@ class _Base:
 class Session:
     """All processes of one prover. Its methods may be called from several threads."""
 
-<<<<<<< HEAD
-    def __init__(self, programs: Programs, flags: Sequence[str], *, workers: int, branches: int, memory: int, clone: bool):
-=======
     def __init__(
         self, programs: Programs, flags: Sequence[str], *, workers: int, branches: int, memory: int, clone: bool
     ):
->>>>>>> coq
         self._argv = [*programs.top, "-q", "-main-channel", "stdfds", "-async-proofs", "off", "-w", "none", *flags]
         self.shim = forkshim.library() if clone else forkshim.Shim(path=None, detail="switched off")
         self._workers, self._branches, self._memory = workers, max(workers, branches), memory
@@ -375,14 +360,10 @@ class Session:
 
     @staticmethod
     def _read(seat: Seat, sentences: Sequence[str], seconds: float, run: bool = True) -> None:
-<<<<<<< HEAD
-        """Add sentences and, with ``run``, let them be executed. Raises Refusal for the one Coq does not take, with the worker before it."""
-=======
         """Add sentences and, with ``run``, let them be executed.
 
         Raises Refusal for the one Coq does not take, with the worker before it.
         """
->>>>>>> coq
         before = seat.tip()
         for text in sentences:
             (added,) = seat.worker.ask([protocol.add(text, seat.tip())], seconds=seconds)

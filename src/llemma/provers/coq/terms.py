@@ -16,13 +16,9 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _CASTS = frozenset({":", "<:", "<<:"})
-<<<<<<< HEAD
-_KEYWORDS = frozenset("fun forall let in match with end return as fix cofix for struct".split())
-=======
 _KEYWORDS = frozenset(
     ["fun", "forall", "let", "in", "match", "with", "end", "return", "as", "fix", "cofix", "for", "struct"]
 )
->>>>>>> coq
 _STOP = frozenset({")", "}", "|", ",", ";", "=>", ":=", "->", "|]", "", *_CASTS}) | _KEYWORDS - {
     "fun", "forall", "let", "match", "fix", "cofix",
 }  # fmt: skip
@@ -116,11 +112,7 @@ class Unreadable(ValueError):
 
 def printed(text: str) -> Term | None:
     """The body in what ``Print`` says of a constant; None for axioms and types. Raises Unreadable."""
-<<<<<<< HEAD
-    found = re.match(r"\s*\S+ =\s", text)
-=======
     found = re.match(r"\s*\S+\s+=\s", text)
->>>>>>> coq
     if found is None:
         return None
     body = text[found.end() :].split("\n\n", 1)[0]

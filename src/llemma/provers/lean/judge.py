@@ -75,7 +75,7 @@ class Judge:
         key = (theorem_hash(theorem), modules)
         if key not in self._trusted:
             before = self._prelude(theorem)
-            text = theorem.statement + " := sorry"
+            text = theorem.statement + "\n  := sorry"
             request = {"op": "trust", "base": self._base(modules), "from": before, "text": text, "name": theorem.name}
             answer = self._ask(request)
             if wrong := error(answer):

@@ -42,6 +42,7 @@ class Process:
         self.tier = ""  # which walls stand around it
         self.started = 0.0  # seconds the last start took
         self.starts = 0
+        self.killed = False  # whether somebody else ended it the last time
         self._child: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._word = b""
@@ -200,7 +201,8 @@ class Process:
         code = self._child.wait()
         said = self._stderr.decode("utf-8", "replace")
         lower = said.lower()
-        if code == -signal.SIGKILL or any(sign in lower for sign in _NO_MEMORY):
+        self.killed = code in (-signal.SIGKILL, 128 + signal.SIGKILL)
+        if self.killed or any(sign in lower for sign in _NO_MEMORY):
             return Failure(kind="memory", message="the prover was ended for want of memory")
         if code == -signal.SIGSEGV or any(sign in lower for sign in _NO_STACK):
             return Failure(kind="crash", message="the prover died: its stack overflowed")

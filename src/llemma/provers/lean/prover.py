@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
+from llemma.errors import ProverError
 from llemma.provers import CHECK, TACTIC, Limits
 from llemma.provers.lean import gate
 from llemma.provers.lean.goals import goal
@@ -19,6 +21,8 @@ from llemma.provers.lean.verdict import Hearing, bugs, findings
 from llemma.provers.lean.worker import Worker, error
 from llemma.records import Failure, ProofState, Theorem, Verdict
 
+T = TypeVar("T")
+_KILLS = 3  # so often a process may be killed under one call before that is taken for the text's doing
 _WASM_RECYCLE = 2100  # megabytes: it begins at 1650, and the address space of such a build ends at 2048
 # From here on a value of type IO can be run by the prover alone; before, `macro` could run one as a pure function.
 _SEALED = (4, 28, 0)
@@ -64,8 +68,7 @@ class LeanProver:
 
     def start(self, theorem: Theorem) -> ProofState | Failure:
         """The state before the first tactic; a Failure when prelude or statement is refused."""
-        with self._lock:
-            answer = self._worker.start(theorem)
+        answer = self._undisturbed(lambda: self._worker.start(theorem))
         return answer if isinstance(answer, Failure) else _state(theorem, (), answer)
 
     def apply(self, state: ProofState, tactic: str, limits: Limits = TACTIC) -> ProofState | Failure:
@@ -77,8 +80,9 @@ class LeanProver:
             return Failure(kind="error", message="no goals are left")
         if reason := gate.proof(text):
             return Failure(kind="forbidden", message=reason)
-        with self._lock:
-            answer = self._worker.step(state.theorem, state.tactics, text, limits.seconds, limits.memory)
+        answer = self._undisturbed(
+            lambda: self._worker.step(state.theorem, state.tactics, text, limits.seconds, limits.memory)
+        )
         return answer if isinstance(answer, Failure) else _state(state.theorem, (*state.tactics, text), answer)
 
     def check(self, theorem: Theorem, proof: str, limits: Limits = CHECK) -> Verdict:
@@ -86,11 +90,10 @@ class LeanProver:
         if reason := gate.proof(proof):
             return _refused("gate", reason)
         verdicts = []
-        with self._lock:
-            for text in _readings(proof):
-                verdicts.append(self._proof(theorem, text, limits))
-                if verdicts[-1].proved:
-                    return verdicts[-1]
+        for text in _readings(proof):
+            verdicts.append(self._undisturbed(functools.partial(self._proof, theorem, text, limits)))
+            if verdicts[-1].proved:
+                return verdicts[-1]
         return max(verdicts, key=lambda verdict: len(verdict.layers), default=_refused("gate", "an empty proof"))
 
     def check_file(self, theorem: Theorem, text: str, limits: Limits = CHECK) -> Verdict:
@@ -101,11 +104,10 @@ class LeanProver:
         text = text.replace("\r\n", "\n")
         if reason := gate.file(text):
             return _refused("gate", reason)
-        with self._lock:
-            first = self._file(theorem, text, limits, alone=True)
-            if first.proved or not header(theorem.prelude).body.strip():
-                return first
-            second = self._file(theorem, text, limits, alone=False)
+        first = self._undisturbed(lambda: self._file(theorem, text, limits, alone=True))
+        if first.proved or not header(theorem.prelude).body.strip():
+            return first
+        second = self._undisturbed(lambda: self._file(theorem, text, limits, alone=False))
         return second if second.proved or len(second.layers) > len(first.layers) else first
 
     def close(self) -> None:
@@ -114,17 +116,35 @@ class LeanProver:
             self._worker.process.close()
             self._judge.process.close()
 
+    def _undisturbed(self, work: Callable[[], T]) -> T:
+        """What the work gives; it is done again when somebody killed a process under it (want of memory, a person)."""
+        processes = (self._worker.process, self._judge.process)
+        with self._lock:
+            for left in range(_KILLS, -1, -1):
+                for process in processes:
+                    process.killed = False
+                try:
+                    found = work()
+                except ProverError:
+                    if not left or not any(process.killed for process in processes):
+                        raise
+                else:
+                    if not left or not any(process.killed for process in processes):
+                        return found
+        raise AssertionError("the last turn returns or raises")
+
     def _proof(self, theorem: Theorem, text: str, limits: Limits) -> Verdict:
         """The verdict on one reading of a proof."""
         hearing = Hearing()
         before = self._worker.prelude(theorem)
+        modules = self._worker.modules(header(theorem.prelude).modules)
         if isinstance(before, Failure):
+            self._judge.trust(theorem, modules)  # says what is wrong with the trusted text
             return _refused("compile", before.message)
         failed = self._worker.gate(before, text, limits.seconds)
         said = failed.message if failed else "one block of tactics, nothing forbidden in it"
         if hearing.add("gate", failed is None, said):
-            modules = self._worker.modules(header(theorem.prelude).modules)
-            whole = f"{theorem.statement} := by (\n{text}\n)"
+            whole = f"{theorem.statement}\n  := by (\n{text}\n)"  # the statement may end in a comment
             self._hear(hearing, theorem, (before, whole, modules), limits)
         return hearing.verdict()
 
@@ -158,6 +178,7 @@ class LeanProver:
         if isinstance(before, Failure):
             hearing.add("compile", False, before.message)
             return
+        trusted = self._judge.trust(theorem, modules)
         began = time.monotonic()
         answer = (worker or self._worker).compile(before, text, theorem.name, limits.seconds, limits.memory)
         left = max(1.0, limits.seconds - (time.monotonic() - began))
@@ -169,7 +190,6 @@ class LeanProver:
         declarations = answer.get("export")
         if not hearing.add("exists", declarations is not None, _exists(theorem.name, text, declarations)):
             return
-        trusted = self._judge.trust(theorem, modules)
         found = self._judge.judge(trusted, declarations, left, limits.memory)
         if isinstance(found, Failure):
             hearing.add("second", False, f"{found.kind} in the judge: {found.message}")

@@ -17,6 +17,7 @@ from llemma.records import Failure, Theorem
 Answer = dict[str, Any]
 _KEPT = 2000  # proof states kept in the process; older ones are rebuilt when they are asked for
 _PRELUDES = 64
+_LAZY = "(invalid MessageData.lazy, missing context)"  # hints that Lean makes only for editors
 _SLOW = 600.0  # seconds for imports and preludes, which are trusted text
 
 
@@ -82,7 +83,7 @@ class Worker:
         before = self.prelude(theorem)
         if isinstance(before, Failure):
             return before
-        text = theorem.statement + " := by\n  skip"
+        text = theorem.statement + "\n  := by\n  skip"
         answer = self.process.ask({"op": "goal", "from": before, "text": text, "name": theorem.name}, _SLOW)
         if isinstance(answer, Failure):
             return answer
@@ -180,5 +181,6 @@ def _failed(answer: Answer) -> Failure | None:
     text = answer.get("failed") or answer.get("error")
     if text is None:
         return None
-    late = "(deterministic) timeout" in text or "maximum number of heartbeats" in text
+    text = text.replace(_LAZY, "").rstrip()
+    late = re.search(r"\(?deterministic\)? timeout|maximum number of heartbeats", text) is not None
     return Failure(kind="timeout" if late else "error", message=text)
