@@ -18,7 +18,6 @@ from llemma.config import resolve
 from llemma.prove.config import ProveConfig
 from llemma.prove.prove import prove
 
-
 # States expanded again and again, so that the work lasts beyond the death of the node.
 SEARCH = ("search=best_first,mcts", "model=fixed", "cache=none", "dedup=paper", "budget.expansions=1500")
 

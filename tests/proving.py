@@ -147,8 +147,25 @@ COQ_KINDS = [
 ]
 
 
-def coq_file(path: Path, count: int) -> Path:
-    """A file of ``count`` statements for Coq; one in six is false."""
-    found = [f"Theorem c{i:02d} : {COQ_KINDS[i % len(COQ_KINDS)].format(i=i)}.\nAdmitted.\n" for i in range(count)]
-    path.write_text("Require Import Arith Lia.\n" + "".join(found))
+def coq_task(path: Path, count: int) -> Path:
+    """A task of ``count`` statements for Coq with one prelude; one in six is false."""
+    stated = {f"c{i:02d}": f"{COQ_KINDS[i % len(COQ_KINDS)].format(i=i)}." for i in range(count)}
+    path.write_text(COQ_TASK.format(stated=stated))
     return path
+
+
+COQ_TASK = '''"""Statements for Coq."""
+from dataclasses import dataclass
+from llemma import Theorem
+
+@dataclass(frozen=True)
+class Options:
+    """No settings."""
+
+def theorems(options):
+    """All statements."""
+    return tuple(
+        Theorem(name=name, statement=f"Theorem {{name}} : {{text}}", prelude="Require Import Arith Lia.")
+        for name, text in {stated!r}.items()
+    )
+'''

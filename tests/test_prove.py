@@ -18,7 +18,7 @@ from llemma.prove.prompts import proof_in, repair_prompt, show_state, tactic_ask
 from llemma.prove.prove import prove
 from llemma.prove.sketch import sentences
 from llemma.provers import open_prover
-from llemma.records import Completion, Failure, ProofState
+from llemma.records import Completion, Failure, ProofState, Verdict, VerdictLayer
 from proving import EASY, FALSE, ByRule, Faulty, Scripted, lines, many, theorem, toy_file
 
 ALL = {**EASY, **FALSE}
@@ -405,6 +405,32 @@ def test_a_path_that_the_check_refuses_is_no_proof_and_the_search_goes_on(tmp_pa
         c for line in trace_of(tmp_path / "run", "and_swap") for c in line["candidates"] if c["result"] == "rejected"
     ]
     assert all(c["message"].startswith("tactics: ") for c in told)
+
+
+def test_a_check_whose_process_was_killed_is_asked_again_and_a_steady_refusal_is_final(tmp_path):
+    class Killed(Faulty):
+        def __init__(self, killed: int, same: bool) -> None:
+            super().__init__(lambda state, tactic, times: None)
+            self.asked, self.killed, self.same = 0, killed, same
+
+        def check(self, theorem, proof, limits=None):
+            self.asked += 1
+            if self.asked > self.killed:
+                return super().check(theorem, proof)
+            layer = VerdictLayer(name="compile", ok=False, detail="no such tactic" if self.same else "ended with -9")
+            return Verdict(proved=False, axioms=(), layers=(layer,), seconds=0.1)
+
+    words = ["names=and_swap"]
+    for killed, same, proved in (
+        (1, True, True),
+        (2, True, True),
+        (3, True, False),
+        (9, False, True),
+        (99, False, False),
+    ):
+        prover = Killed(killed, same)
+        assert prove(settings(tmp_path, *words), prover=prover).theorems[0]["proved"] is proved
+        assert prover.asked == (killed + 1 if proved else 3 if same else 12)
 
 
 def test_a_dead_worker_is_asked_again_and_changes_nothing(tmp_path):

@@ -19,7 +19,7 @@ import pytest
 from llemma.config import resolve
 from llemma.prove.config import ProveConfig
 from llemma.prove.prove import prove
-from proving import Scripted, coq_file, lines
+from proving import Scripted, coq_task, lines
 from test_prove import traces, verdicts
 
 KILLS = int(os.environ.get("LLEMMA_KILLS", "3"))
@@ -33,7 +33,7 @@ pytestmark = [
 
 
 def settings(source: Path, run: Path, *words: str) -> ProveConfig:
-    return resolve(ProveConfig, words=[f"source={source}", f"run={run}", "cache=none", *words])
+    return resolve(ProveConfig, words=[f"source={source}", "prover=coq", f"run={run}", "cache=none", *words])
 
 
 def descendants(root: int) -> list[tuple[int, str]]:
@@ -73,7 +73,7 @@ class Killer(threading.Thread):
 
 
 def test_workers_killed_again_and_again_change_no_verdict_and_no_trace(tmp_path):
-    source = coq_file(tmp_path / "c.v", 60 if FULL else 6)
+    source = coq_task(tmp_path / "c.py", 60 if FULL else 6)
     words = ["search=best_first", "model=fixed", "budget.tactic_calls=50", "limits.seconds=60", "ladder=false"]
     prove(settings(source, tmp_path / "whole", *words))
     killer = Killer(2.0)

@@ -40,7 +40,13 @@ def test_without_ray_the_command_that_installs_it_is_said(tmp_path, llemma):
 def test_a_cluster_that_loses_a_node_ends_with_the_rows_of_one_machine(tmp_path, root):
     source = toy_file(tmp_path / "many.toy", many(40))
     prove(resolve(ProveConfig, words=[f"source={source}", f"run={tmp_path / 'here'}", *search()]))
-    command = [sys.executable, str(root / "tests" / "on_ray.py"), str(source), str(tmp_path / "there"), str(tmp_path / "told")]
+    command = [
+        sys.executable,
+        str(root / "tests" / "on_ray.py"),
+        str(source),
+        str(tmp_path / "there"),
+        str(tmp_path / "told"),
+    ]
     environment = {**os.environ, "RAY_DISABLE_DOCKER_CPU_WARNING": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

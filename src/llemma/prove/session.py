@@ -5,21 +5,27 @@ A call counts whether its result comes from the cache or from the prover, so tha
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from llemma.errors import ProverError
+from llemma.errors import ProverError, SandboxError
 from llemma.prove.cache import Cache
 from llemma.prove.config import Budget
 from llemma.provers import Limits, Prover
-from llemma.records import Failure, ProofState, Theorem, Verdict
+from llemma.records import Failure, ProofState, Theorem, Verdict, VerdictLayer
 
 T = TypeVar("T")
 
+_DEATH = re.compile(r"\b(killed|died|crashed|ended (?:with|when|before)|could not be decided)\b")
+
 PAUSES = (0.1, 0.3, 1.0, 3.0, 3.0, 3.0)  # seconds before each further try of a call that the prover could not make
+REFUSALS = 3  # equal ones after which the check's refusal of a believed path is taken for final
+DEATHS = 12  # refusals that speak of a dead process after which the proof itself is taken to kill it
 TRIES = 3  # of a call whose worker died: one that is killed from outside says nothing about the tactic
 
 
@@ -88,21 +94,24 @@ class Session:
     def confirm(self, tactics: tuple[str, ...]) -> Proof | Verdict:
         """The proof that these tactics are, or the verdict that refuses it.
 
-        A path that the prover believed is seldom refused, so a refusal is asked for again: a process of the check may
-        have been killed from outside.
+        A path that the prover believed is seldom refused, so a refusal is asked for again until it has come the same
+        way several times, and more often when it speaks of a dead process: one may have been killed from outside.
         """
-        return self._judge(self.script(tactics), tactics, TRIES)
+        return self._judge(self.script(tactics), tactics, REFUSALS)
 
     def judge(self, text: str) -> Proof | Verdict:
         """The same for the text of a proof; asked once."""
         return self._judge(text, (), 1)
 
-    def _judge(self, text: str, tactics: tuple[str, ...], tries: int) -> Proof | Verdict:
-        for left in reversed(range(tries)):
+    def _judge(self, text: str, tactics: tuple[str, ...], equal: int) -> Proof | Verdict:
+        """The verdict; a refusal counts when it came ``equal`` times, or the text alone was to blame."""
+        refusals: Counter[tuple[VerdictLayer, ...]] = Counter()
+        for _ in range(1 if equal == 1 else DEATHS):
             verdict = self._steady(lambda: self.prover.check(self.theorem, text, self.check_limits))
             if verdict.proved:
                 return Proof(text=text, tactics=tactics, verdict=verdict)
-            if not left or _by_the_gate(verdict):
+            refusals[verdict.layers] += not _by_a_death(verdict)
+            if refusals[verdict.layers] >= equal or _by_the_gate(verdict):
                 break
         self.rejected += 1
         return verdict
@@ -118,11 +127,11 @@ class Session:
         return result
 
     def _steady(self, call: Callable[[], T]) -> T:
-        """The result of a call, made again while the prover says that its failure may pass."""
+        """The result of a call, made again while the prover or its walls say that the failure may pass."""
         for pause in PAUSES:
             try:
                 return call()
-            except ProverError as error:
+            except (ProverError, SandboxError) as error:
                 if not error.retryable or self.stop.wait(pause):
                     raise
                 self.crashes += 1
@@ -132,6 +141,11 @@ class Session:
 def _by_the_gate(verdict: Verdict) -> bool:
     """Whether the text itself is refused, before anything ran."""
     return bool(verdict.layers) and verdict.layers[0].name == "gate" and not verdict.layers[0].ok
+
+
+def _by_a_death(verdict: Verdict) -> bool:
+    """Whether a layer says that a process ended before it could answer."""
+    return any(not layer.ok and _DEATH.search(layer.detail) for layer in verdict.layers)
 
 
 def why_not(verdict: Verdict) -> str:

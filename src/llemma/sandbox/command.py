@@ -207,7 +207,8 @@ def _judge(why: str, said: bytes, limits: CommandLimits, wall: float) -> tuple[C
     if why == "flood":
         return "denied", None, f"stopped after {FLOOD >> 20} MB of output"
     if len(said) != END.size:
-        raise SandboxError(said.decode("utf-8", "replace") or "the process that keeps the program was killed")
+        told = said.decode("utf-8", "replace")
+        raise SandboxError(told or "the process that keeps the program was killed", retryable=not told)
     status, cpu, memory = END.unpack(said)
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
