@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,6 +69,15 @@ def test_the_table_has_both_models_and_both_ways_of_answering(undisturbed):
             assert any(t == task and m == model and metric.startswith("maj@") for t, m, metric in found)
     assert any(row["value"] > 0 for row in table if row["model"] == "continued"), "a table of zeros proves nothing"
     assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 and row["n"] > 0 for row in table)
+
+
+def test_theorems_are_proved_where_coq_is(undisturbed):
+    told = json.loads((undisturbed[0] / "summary.json").read_text())["proofs"]
+    if shutil.which("coqc") is None:
+        assert told.startswith("no proofs: no coqidetop") and "apt-get install coq" in told
+    else:
+        assert told == "theorems proved and checked by coq: best_first 3 of 3, ladder 1 of 3"
+        assert "double_is_sum" in (undisturbed[0] / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_report_stands_alone(undisturbed):

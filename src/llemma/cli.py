@@ -232,6 +232,7 @@ def _tour(call: Call) -> int:
         _print_json({"report": str(toured.report), "seconds": toured.seconds, "table": _read(summary)["table"]})
     else:
         print(as_text(toured.table))
+        print(f"\n{toured.proofs}")
         print(f"\nreport: {toured.report}   ({sum(toured.seconds.values()):.0f} s)")
     return 0
 

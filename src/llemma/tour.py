@@ -1,4 +1,4 @@
-"""The main job in miniature: corpus → tokeniser → base model → continued pretraining → evaluation → report.
+"""The main job in miniature: corpus → tokeniser → base model → continued pretraining → evaluation → proofs → report.
 
 Every stage is a run folder of its own below ``run`` and resumes by its own rules; a killed tour goes on where
 it was and ends with the same table as an undisturbed one.
@@ -16,10 +16,14 @@ from typing import Any
 from llemma import plugins
 from llemma.config import build, check_seed, setting, to_table
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
-from llemma.errors import ConfigError
+from llemma.errors import ConfigError, ProverError
 from llemma.evaluate.config import EvalConfig, load_tasks
 from llemma.evaluate.evaluate import evaluate
 from llemma.evaluate.score import EvalResult
+from llemma.prove.config import Budget, ProveConfig
+from llemma.prove.figures import ProveResult
+from llemma.prove.prove import prove
+from llemma.provers.coq import install
 from llemma.records import Event, Progress, silent
 from llemma.report.tables import Figure, Table, compare
 from llemma.run import open_run, read_json, write_json
@@ -27,6 +31,7 @@ from llemma.tasks.gsm8k import available
 from llemma.train.config import ModelSizes, OptimConfig, TrainConfig
 
 MODELS = ("base", "continued")
+_THEOREMS = ("or_swap", "double_is_sum", "negb_twice", "climb_all", "leaves_and_nodes", "pow2_above")
 _FAMILIES = ("addition", "subtraction", "linear", "units", "number_theory", "words")
 
 
@@ -53,11 +58,20 @@ class TourConfig:
     samples: int = setting(8, "samples per problem for the vote")
     max_tokens: int = setting(112, "tokens per answer")
     gsm8k: int = setting(40, "GSM8K problems, greedy, when LLEMMA_DATA has them (0: none)")
+    theorems: int = setting(6, "theorems of our library to be proved without a model, when Coq is installed (0: none)")
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
         at_least = {"documents": 1, "base_steps": 1, "continued_steps": 1, "problems": 1, "text_bytes": 1}
-        at_least |= {"samples": 2, "max_tokens": 1, "gsm8k": 0, "difficulty": 0, "threads": 0, "families": 1}
+        at_least |= {
+            "samples": 2,
+            "max_tokens": 1,
+            "gsm8k": 0,
+            "theorems": 0,
+            "difficulty": 0,
+            "threads": 0,
+            "families": 1,
+        }
         at_least |= {"batch_size": 1, "checkpoint_every": 1, "lr": 0, "context": 1, "vocab_size": 300}
         for name, least in at_least.items():
             value = getattr(self, name)
@@ -69,9 +83,10 @@ class TourConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toured:
-    """What the tour leaves: the comparison table, the report, seconds by stage."""
+    """What the tour leaves: the comparison table, what became of the proofs, the report, seconds by stage."""
 
     table: Table
+    proofs: str
     report: Path
     seconds: Mapping[str, float]
 
@@ -81,9 +96,11 @@ def tour(config: TourConfig, progress: Progress = silent) -> Toured:
     training = plugins.import_module("llemma.train.loop")
     page = plugins.import_module("llemma.report.page")
     folder = config.run
-    with_gsm8k = _with_gsm8k(config)
+    with_gsm8k = _decided(config, "with_gsm8k", lambda: config.gsm8k > 0 and available())
+    with_proofs = _decided(config, "with_proofs", lambda: config.theorems > 0 and _coq() == "")
     recipe, trainings, evaluations = _stages(config, with_gsm8k)
-    with open_run(folder, "tour", to_table(config) | {"with_gsm8k": with_gsm8k}, free=("run",)) as run:
+    decided = {"with_gsm8k": with_gsm8k, "with_proofs": with_proofs}
+    with open_run(folder, "tour", to_table(config) | decided, free=("run",)) as run:
         seconds = _Clock(folder / "seconds.json")
         progress = seconds.watching(progress)
         seconds.measure("corpus", partial(build_corpus, recipe, progress))
@@ -97,10 +114,15 @@ def tour(config: TourConfig, progress: Progress = silent) -> Toured:
             metrics = [(task.task, metric) for task in result.tasks for metric in task.metrics]
             figures += [Figure(task=t, model=model, metric=m) for t, m in metrics if _shown(config, label, m.name)]
         table = compare(sorted(figures, key=lambda f: MODELS.index(f.model)), base="base")
-        run.write_json("summary.json", _summary(config, figures, seconds.by_stage))
+        if with_proofs:
+            proved: ProveResult = seconds.measure("proofs", partial(prove, _proving(config), progress=progress))
+            proofs = _told(proved)
+        else:
+            proofs = f"no proofs: {_coq() or 'theorems=0'}"
+        run.write_json("summary.json", _summary(config, figures, seconds.by_stage) | {"proofs": proofs})
         progress(Event(stage="report", note="writing the report"))
         report = page.write_report([folder], folder / "report.html")
-    return Toured(table=table, report=report, seconds=seconds.by_stage)
+    return Toured(table=table, proofs=proofs, report=report, seconds=seconds.by_stage)
 
 
 _Stages = tuple[CorpusConfig, tuple[TrainConfig, TrainConfig], list[tuple[str, EvalConfig]]]
@@ -153,12 +175,42 @@ class _Clock:
         write_json(self._path, self.by_stage)
 
 
-def _with_gsm8k(config: TourConfig) -> bool:
-    """Whether GSM8K is part of this tour; decided at its first start, so that a resumed one has the same table."""
+def _decided(config: TourConfig, name: str, decide: Callable[[], bool]) -> bool:
+    """Whether a part belongs to this tour; decided at its first start, so that a resumed one has the same table."""
     path = config.run / "config.json"
     stored = read_json(path) if path.exists() else {}
-    chosen = stored.get("settings", {}).get("with_gsm8k") if isinstance(stored, dict) else None
-    return chosen if isinstance(chosen, bool) else config.gsm8k > 0 and available()
+    chosen = stored.get("settings", {}).get(name) if isinstance(stored, dict) else None
+    return chosen if isinstance(chosen, bool) else decide()
+
+
+def _coq() -> str:
+    """Why no theorems can be proved on this machine, with the remedy; empty where Coq is installed."""
+    try:
+        install.find()
+    except ProverError as error:
+        return str(error)
+    return ""
+
+
+def _proving(config: TourConfig) -> ProveConfig:
+    """A few theorems that no automatic tactic proves, by best-first search over a fixed list of moves."""
+    return ProveConfig(
+        source="library",
+        prover="coq",
+        search=("best_first",),
+        model="fixed",
+        names=_THEOREMS[: config.theorems],
+        candidates=16,
+        budget=Budget(expansions=40),
+        seed=config.seed,
+        run=config.run / "proofs",
+    )
+
+
+def _told(result: ProveResult) -> str:
+    """What was proved, in a line."""
+    parts = [f"{each.search} {each.proved} of {each.theorems}" for each in result.searches]
+    return f"theorems proved and checked by {result.prover}: {', '.join(parts)}"
 
 
 def _recipe(config: TourConfig) -> CorpusConfig:

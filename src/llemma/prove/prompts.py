@@ -104,7 +104,7 @@ class Asker:
 def tactic_asker(prover: str, choice: PromptName) -> Asker:
     """The prompt for the next tactic. Raises DataError when ``paper`` cannot be had."""
     if choice == "zero":
-        return Asker(ask=lambda state: _open(show_state(state)), meta=identity("zero", "llemma", "", 0))
+        return Asker(ask=lambda state: _open(show_first(state)), meta=identity("zero", "llemma", "", 0))
     known = language(prover)
     found = published("formal2formal", choice) if known is LEAN else None
     if found is not None:
@@ -129,6 +129,15 @@ def _open(state: str) -> str:
 def show_state(state: ProofState) -> str:
     """All goals as text, as Lean prints them: hypotheses, then ``⊢`` and the conclusion; empty lines between goals."""
     return "\n\n".join(map(show_goal, state.goals))[-LONGEST_STATE:]
+
+
+def show_first(state: ProofState) -> str:
+    """The goal the next tactic is for, each part on one line: all that the zero-shot form shows."""
+    if not state.goals:
+        return ""
+    goal = state.goals[0]
+    lines = (*goal.hypotheses, f"⊢ {goal.conclusion}")
+    return "\n".join(" ".join(line.split()) for line in lines)[-LONGEST_STATE:]
 
 
 def show_goal(goal: Goal) -> str:
