@@ -40,7 +40,7 @@ def main(words: Sequence[str]) -> None:
         "of them no variant": set(terms) - ladder - near,
     }
     print(f"{len(ladder)} of {len(terms)} by the ladder; {len(near)} have a variant in training")
-    print(f"| run | search | {' | '.join(f'{name} ({len(group)})' for name, group in groups.items())} |")
+    print(f"| run | search | {' | '.join(groups)} |")
     print("|---" * (2 + len(groups)) + "|")
     for folder, (search, rows) in runs:
         cells = [cell([float(rows[name]) for name in group if name in rows]) for group in groups.values()]
@@ -66,12 +66,12 @@ def told(folder: Path, search: str) -> str:
 
 
 def cell(values: Sequence[float]) -> str:
-    """Proved, in percent with the 95 % interval."""
+    """How many are proved of how many that were tried, in percent with the 95 % interval."""
     if not values:
         return "–"
     found = metric("proved", values)
     percent = [f"{100 * value:.1f}" for value in (found.value, found.low, found.high)]
-    return f"{sum(values):.0f}: {percent[0]} [{percent[1]}, {percent[2]}]"
+    return f"{sum(values):.0f} of {len(values)}: {percent[0]} [{percent[1]}, {percent[2]}]"
 
 
 if __name__ == "__main__":
