@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llemma.errors import ConfigError
-from llemma.provers import open_prover, theorem_hash
+from llemma.provers import module, open_prover, theorem_hash
 from llemma.records import Failure
 from llemma.sources.proofs.draw import held_out, statements
 from llemma.tasks import library
@@ -91,5 +91,23 @@ def test_known_proofs_are_paths_of_a_search_and_pass_the_check() -> None:
             verdict = prover.check(theorem, "\n".join(proofs("coq")[name]))
             assert verdict.proved and verdict.axioms == (), (name, verdict)
             assert not prover.check(theorem, "\n".join(proofs("coq")[name][:-1])).proved
+    finally:
+        prover.close()
+
+
+@needs_lean
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_lean_takes_and_checks_known_proofs() -> None:
+    prover = open_prover("lean")
+    try:
+        for theorem in theorems(Options(prover="lean"))[::33]:
+            state = prover.start(theorem)
+            for tactic in proofs("lean")[theorem.name]:
+                assert not isinstance(state, Failure), (theorem.name, state)
+                state = prover.apply(state, tactic)
+            assert not isinstance(state, Failure) and state.goals == (), theorem.name
+            verdict = prover.check(theorem, module("lean").script(proofs("lean")[theorem.name]))
+            assert verdict.proved, (theorem.name, verdict)
     finally:
         prover.close()

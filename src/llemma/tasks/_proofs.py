@@ -53,12 +53,12 @@ class _Judge:
 
     def grade(self, theorem: Theorem, text: str) -> Grade:
         """``correct`` when the check accepts the proof; ``answer`` is the proof as it was read."""
-        with self.lock:
-            if self.running is None:
-                self.running = open_prover(self.prover, self.options)
         proof = proof_in(text, self.prover)
         if not proof.strip():
             return Grade(verdict="unparsable", answer=None, reason="no proof in the text")
+        with self.lock:
+            if self.running is None:
+                self.running = open_prover(self.prover, self.options)
         verdict = self.running.check(theorem, proof)
         reason = "every layer of the check holds" if verdict.proved else why_not(verdict)
         return Grade(verdict="correct" if verdict.proved else "wrong", answer=proof, reason=reason[:2_000])

@@ -10,20 +10,17 @@ other: the sha256 of the data stands beside every score.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from llemma.config import setting
 from llemma.errors import DataError
 from llemma.fetch import data_folder
-from llemma.prove.prompts import PROOF_TOKENS, language, proof_in, whole_prompt
-from llemma.prove.session import why_not
-from llemma.provers import Prover, open_prover
-from llemma.records import Grade, Problem, Sampling, Task, Theorem
+from llemma.records import Task, Theorem
 from llemma.run import read_jsonl, sha256_file
 from llemma.tasks._data import Dataset, open_dataset, text_of
+from llemma.tasks._proofs import proof_task
 
 Written = Literal["coq", "lean4", "lean4_llemma"]
 
@@ -97,19 +94,13 @@ def theorems(options: Options) -> tuple[Theorem, ...]:
 def load(options: Options) -> Task:
     """The theorems as problems of which a model writes the whole proof; votes do not exist, pass@k does."""
     found = theorems(options)
-    by_name = {theorem.name: theorem for theorem in found}
-    judge = _Judge(prover=options.prover, options=options.prover_options)
-    frame = language(options.prover)
-    choice: Literal["own", "zero"] = "own" if options.shots else "zero"
-    return Task(
-        name="minif2f",
-        problems=tuple(_problem(theorem) for theorem in found),
-        prompt=lambda problem: whole_prompt(options.prover, by_name[problem.id], choice),
-        grade=lambda problem, text: judge.grade(by_name[problem.id], text),
-        key=lambda grade: None,
-        sampling=Sampling(max_tokens=PROOF_TOKENS, stop=frame.stop),
-        vote=Sampling(n=8, temperature=1.0),
-        meta={**(found[0].meta["dataset"] if found else {}), "split": options.split, "prover": options.prover},
+    return proof_task(
+        "minif2f",
+        found,
+        prover=options.prover,
+        prover_options=options.prover_options,
+        shots=options.shots,
+        meta={**(found[0].meta["dataset"] if found else {}), "split": options.split},
     )
 
 
@@ -119,33 +110,6 @@ def category(name: str) -> str:
         if name.startswith(known):
             return known
     return "amc" if name.startswith("amc") else "other"
-
-
-@dataclass(slots=True, kw_only=True)
-class _Judge:
-    """Grades whole proofs; starts the prover with the first of them and keeps it."""
-
-    prover: str
-    options: Mapping[str, Any]
-    running: Prover | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def grade(self, theorem: Theorem, text: str) -> Grade:
-        """``correct`` when the check accepts the proof; ``answer`` is the proof as it was read."""
-        proof = proof_in(text, self.prover)
-        if not proof.strip():
-            return Grade(verdict="unparsable", answer=None, reason="no proof in the text")
-        with self.lock:
-            if self.running is None:
-                self.running = open_prover(self.prover, self.options)
-        verdict = self.running.check(theorem, proof)
-        reason = "every layer of the check holds" if verdict.proved else why_not(verdict)
-        return Grade(verdict="correct" if verdict.proved else "wrong", answer=proof, reason=reason[:2_000])
-
-
-def _problem(theorem: Theorem) -> Problem:
-    meta = {"subject": theorem.meta["category"], "prelude": theorem.prelude}
-    return Problem(id=theorem.name, prompt=theorem.statement, answer="", meta=meta)
 
 
 def _rows(written: Written) -> tuple[list[tuple[str, dict[str, Any]]], dict[str, Any]]:
