@@ -71,7 +71,8 @@ def squeezed(tex: str) -> str:
 
 def shown(text: str) -> str:
     """Letters and digits of a rendering, in any order: the names of functions count as letters."""
-    plain = unicodedata.normalize("NFKC", text)
+    styled = {c for c in text if c >= "\U0001d400" or c in "ℝℤℕℚℂℙⅆⅇⅈ"}  # letters whose style LaTeX says by a command
+    plain = "".join(unicodedata.normalize("NFKC", c) if c in styled else c for c in text)
     return "".join(sorted(c for c in plain if c.isascii() and c.isalnum()))
 
 

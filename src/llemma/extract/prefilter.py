@@ -64,7 +64,7 @@ def may_hold_formulas(page: bytes) -> bool:
 
 def _surroundings(page: bytes) -> bytes:
     """The bytes around every trigger."""
-    parts = []
+    parts: list[bytes] = []
     for trigger in _TRIGGERS:
         place = page.find(trigger)
         while place >= 0 and len(parts) < _MOST_NEAR:
