@@ -16,6 +16,8 @@ import json
 import os
 import re
 import sys
+import time
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from train_cpu import place
 
 from llemma.config import resolve, setting
 from llemma.extract.html_math import extract_html
+from llemma.extract.prefilter import may_hold_formulas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,9 @@ def squeezed(tex: str) -> str:
 
 def shown(text: str) -> str:
     """Letters and digits of a rendering, in any order: the names of functions count as letters."""
-    return "".join(sorted(c for c in text if c.isascii() and c.isalnum()))
+    styled = {c for c in text if c >= "\U0001d400" or c in "ℝℤℕℚℂℙⅆⅇⅈ"}  # letters whose style LaTeX says by a command
+    plain = "".join(unicodedata.normalize("NFKC", c) if c in styled else c for c in text)
+    return "".join(sorted(c for c in plain if c.isascii() and c.isalnum()))
 
 
 _STRUCTURE = re.compile(
@@ -193,7 +198,13 @@ def main() -> None:
     if settings.missing:
         settings.missing.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in missing))
     if settings.plain:
-        paths = sorted(settings.plain.rglob("*.html"))
+        paths = sorted({hash(p.read_bytes()): p for p in settings.plain.rglob("*.html") if p.is_file()}.values())
+        raw = [p.read_bytes() for p in paths]
+        begin = time.process_time()
+        passed = sum(map(may_hold_formulas, raw))
+        seconds = time.process_time() - begin
+        rate = sum(map(len, raw)) / 1e6 / seconds
+        print(f"\nprefilter: {passed} of {len(raw)} pages without formulas passed on, {rate:.0f} MB/s")
         false = {p.name: n for p in paths if (n := extract_html(p.read_bytes()).formulas.found)}
         print(
             f"\n{len(paths)} pages without formulas: {sum(false.values())} taken for formulas, "

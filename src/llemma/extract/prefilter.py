@@ -18,6 +18,7 @@ _WRITTEN = re.compile(
     |math-inline|math-display|ztext-math|wp-katex-eq|ql-img-inline-formula|mathquill-[a-z-]+|mq-math-mode|texhtml|tex
     |formula)\b
     |codecogs\.com/[^\s"']*\?|latex\.php\?|mimetex\.cgi\?|mathtex\.cgi\?|tex\.cgi\?|/equation\?tex=|render/math\?|chart\?cht=tx
+    |\[(?:latex|tex|itex|math)\]
     |<(?:d-math|math-field|tex-math|la-tex)[\s>]|data-(?:latex|tex|mathml|expr)=|language-math""",
     re.VERBOSE,
 )
@@ -42,19 +43,31 @@ _TEX = re.compile(  # on a page without: TeX between delimiters, or an environme
     + rb"[^<\n]{0,300}?\\[)\]]|\[(?:latex|tex|itex|math)\]"
 )  # fmt: skip
 _SCRIPTS = re.compile(rb"<(script|style)\b[^>]*>.*?</\1>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
+_AROUND = 100  # bytes on either side of a trigger: an element's name and its class
+_MOST_NEAR = 4000
 _MOST = 4_000_000  # bytes of a page that are looked at closely
 
 
 def may_hold_formulas(page: bytes) -> bool:
     """Whether the raw bytes of a page (in an encoding that keeps ASCII) may hold a formula."""
-    triggered = any(trigger in page for trigger in _TRIGGERS)
-    if not triggered and (b"\\" not in page or not _COMMAND.search(page)):
-        return False
     page = page[:_MOST]
-    if triggered and _WRITTEN.search(page):
+    near = _surroundings(page)
+    if near and _WRITTEN.search(near):
         return True
+    rendered = bool(near) and _RENDERER.search(near) is not None
+    if not rendered and (b"\\" not in page or not _COMMAND.search(page)):
+        return False
     if b"\\" not in page and b"$" not in page and b"`" not in page:
         return False
-    rendered = triggered and _RENDERER.search(page) is not None
-    text = _SCRIPTS.sub(b"", page)
-    return bool((_DELIMITED if rendered else _TEX).search(text))
+    return bool((_DELIMITED if rendered else _TEX).search(_SCRIPTS.sub(b"", page)))
+
+
+def _surroundings(page: bytes) -> bytes:
+    """The bytes around every trigger."""
+    parts: list[bytes] = []
+    for trigger in _TRIGGERS:
+        place = page.find(trigger)
+        while place >= 0 and len(parts) < _MOST_NEAR:
+            parts.append(page[max(0, place - _AROUND) : place + _AROUND])
+            place = page.find(trigger, place + _AROUND // 2)
+    return b"\n".join(parts)

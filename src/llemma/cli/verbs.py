@@ -1,225 +1,17 @@
-"""The command line: ``llemma VERB [name or file.toml ...] key=value ... [--json]``.
+"""The verbs: each calls one function of the library with its settings and shows the result.
 
-The only file that prints or exits. Every verb resolves its settings, calls one function of the library and
-shows the result; progress goes to stderr, results to stdout. A mistake of the user is one line and exit code 2.
+Imports of a verb stand in its function, so that ``llemma --help`` starts at once.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import json
-import os
-import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llemma.errors import ConfigError, LlemmaError, explain, nearest
-from llemma.records import Event, Progress, to_row
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verb:
-    """A verb: its line in the help, its plain words, where its settings class is, and what it does."""
-
-    summary: str
-    words: str
-    settings: str
-    run: Callable[[Call], int]
-    field: str = ""
-    interrupted: str = "what is in the run folder is kept, the same command goes on from there"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One call of a verb: resolved settings, whether JSON is wanted, the sink for progress."""
-
-    settings: Any
-    json: bool
-    progress: Progress
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0 done, 1 a finished run that found a fault, 2 a mistake or failure."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    try:
-        code = _dispatch(words)
-        sys.stdout.flush()  # here, where a reader that went away or a full disk is still handled
-        return code
-    except BrokenPipeError:
-        _settle_stdout()
-        return 141
-    except KeyboardInterrupt:
-        verb = VERBS.get(words[0]) if words else None
-        print(f"\nllemma: interrupted; {verb.interrupted if verb else 'nothing was done'}", file=sys.stderr)
-        return 130
-    except (LlemmaError, OSError, MemoryError) as error:
-        print(f"llemma: {explain(error)}", file=sys.stderr)
-        _settle_stdout()
-        return 2
-
-
-def _settle_stdout() -> None:
-    """Flush stdout, or drop what it holds when that cannot be written: Python's flush at exit must not fail again."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _dispatch(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0
-    if words[0] in ("-V", "--version"):
-        from llemma import __version__
-
-        print(f"llemma {__version__}")
-        return 0
-    name, rest = words[0], words[1:]
-    if name not in VERBS:
-        raise ConfigError(f"unknown verb {name!r}{nearest(name, VERBS)}; see llemma --help")
-    verb = VERBS[name]
-    if "-h" in rest or "--help" in rest:
-        print(_help(name, verb))
-        return 0
-    flags = [w for w in rest if w.startswith("-") and w != "-"]
-    if any(flag != "--json" for flag in flags):
-        other = next(flag for flag in flags if flag != "--json")
-        raise ConfigError(f"unknown option {other}; keys are written key=value, see llemma {name} --help")
-    settings = _settings(name, verb, [w for w in rest if w not in flags])
-    with _Terminal() as terminal:
-        return verb.run(Call(settings=settings, json=bool(flags), progress=terminal))
-
-
-def _settings(name: str, verb: Verb, words: list[str]) -> Any:
-    """The verb's settings from TOML files, plain words and ``key=value`` words."""
-    from llemma.config import resolve
-
-    kind = _load(verb.settings)
-    plain = [w for w in words if not _is_key(w)]
-    files = [Path(w) for w in plain if w.endswith(".toml")]
-    names = [w for w in plain if not w.endswith(".toml")]
-    keys = [w for w in words if _is_key(w)]
-    if names and not verb.field:
-        raise ConfigError(f"llemma {name} takes no word {names[0]!r}; see llemma {name} --help")
-    if names:
-        several = next(f for f in fields(kind) if f.name == verb.field).type.startswith("tuple")
-        keys.append(f"{verb.field}={(',' if several else ' ').join(names)}")  # a question may be typed without quotes
-    return resolve(kind, files=files, words=keys)
-
-
-def _is_key(word: str) -> bool:
-    key = word.partition("=")[0]
-    return "=" in word and all(part.replace("_", "a").isalnum() for part in key.split("."))
-
-
-def _load(place: str) -> Any:
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(f"llemma.{module}"), name)
-
-
-def _overview() -> str:
-    width = max(map(len, VERBS))
-    lines = [f"  {name:{width}}  {verb.summary}" for name, verb in VERBS.items()]
-    return "\n".join(
-        [
-            "usage: llemma VERB [name or file.toml ...] key=value ... [--json]",
-            "",
-            *lines,
-            "",
-            "llemma VERB --help lists the keys of a verb. --json prints results for programs; progress goes to stderr.",
-        ]
-    )
-
-
-def _help(name: str, verb: Verb) -> str:
-    from llemma.config import keys
-
-    lines = [f"usage: llemma {name} {verb.words}".rstrip() + " key=value ... [--json]", "", verb.summary, ""]
-    found = list(keys(_load(verb.settings)))
-    width = max((len(k.name) for k in found), default=0)
-    kinds = max((len(k.type) for k in found), default=0)
-    lines += [f"  {k.name:{width}}  {k.type:{kinds}}  {k.help} [{k.default}]" for k in found]
-    return "\n".join(lines)
-
-
-class _Terminal:
-    """Progress on stderr: a bar with figures and ETA on a terminal, a line now and then elsewhere."""
-
-    EVERY = 10.0  # seconds between lines when stderr is not a terminal
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._task: Any = None
-        self._stage = ""
-        self._said = 0.0
-        self._began = (0.0, 0)
-
-    def __enter__(self) -> _Terminal:
-        signal.signal(signal.SIGTERM, _interrupt)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stop()
-
-    def __call__(self, event: Event) -> None:
-        now = time.monotonic()
-        fresh = event.stage != self._stage
-        if fresh:
-            self._stop()
-            self._stage, self._began = event.stage, (now, event.done)
-        figures = "  ".join(f"{k} {_figure(v)}" for k, v in event.figures.items())
-        if sys.stderr.isatty():
-            self._show(event, figures, fresh)
-        elif fresh or event.note or event.done == event.total or now - self._said >= self.EVERY:
-            self._said = now
-            total = f"/{event.total}" if event.total else ""
-            count = f"{event.done}{total} {event.unit}" if event.unit else ""
-            parts = filter(None, (count, figures, self._eta(event, now), event.note))
-            print(f"{event.stage}:", "  ".join(parts), file=sys.stderr, flush=True)
-
-    def _eta(self, event: Event, now: float) -> str:
-        start, first = self._began
-        if not event.total or event.done <= first or event.done >= event.total:
-            return ""
-        return f"ETA {(now - start) / (event.done - first) * (event.total - event.done):.0f} s"
-
-    def _show(self, event: Event, figures: str, fresh: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        if fresh:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=Console(stderr=True))
-            self._bar.start()
-            self._task = self._bar.add_task(event.stage, total=event.total, completed=event.done, figures=figures)
-        if event.note:
-            self._bar.console.print(event.note, markup=False, highlight=False)
-        self._bar.update(self._task, completed=event.done, total=event.total, figures=figures)
-
-    def _stop(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _figure(value: float | str) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(to_row(value), ensure_ascii=False))
+from llemma.cli.verb import Call, Verb, print_json
 
 
 def _tour(call: Call) -> int:
@@ -229,7 +21,7 @@ def _tour(call: Call) -> int:
     toured = tour(call.settings, call.progress)
     if call.json:
         summary = call.settings.run / "summary.json"
-        _print_json({"report": str(toured.report), "seconds": toured.seconds, "table": _read(summary)["table"]})
+        print_json({"report": str(toured.report), "seconds": toured.seconds, "table": _read(summary)["table"]})
     else:
         print(as_text(toured.table))
         print(f"\n{toured.proofs}")
@@ -246,7 +38,7 @@ def _corpus(call: Call) -> int:
     manifest = build_corpus(call.settings, call.progress)
     if call.json:
         shown = {k: v for k, v in manifest.items() if k not in ("samples", "drop_samples")}
-        _print_json({"run": str(call.settings.run), **shown})
+        print_json({"run": str(call.settings.run), **shown})
         return 0
     for name, source in manifest["sources"].items():
         drops = ", ".join(f"{n} {reason}" for reason, n in source["dropped"].items()) or "none"
@@ -259,7 +51,7 @@ def _corpus(call: Call) -> int:
 
 def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json(plan)
+        print_json(plan)
         return
     for key, value in plan.items():
         if not isinstance(value, dict):
@@ -277,7 +69,7 @@ def _quality(call: Call) -> int:
 
     figures = train_models(call.settings, call.progress)
     if call.json:
-        _print_json({"run": str(call.settings.run), **figures})
+        print_json({"run": str(call.settings.run), **figures})
         return 0
     print("documents: " + ", ".join(f"{n:,} {name}" for name, n in figures["documents"].items()))
     if score := figures.get("mathscore"):
@@ -299,14 +91,14 @@ def _train(call: Call) -> int:
     if call.settings.dry_run:
         plan = loop.plan(call.settings)
         if call.json:
-            _print_json(plan)
+            print_json(plan)
         else:
             for key, value in plan.items():
                 print(f"{key}: {value:,}" if isinstance(value, int) else f"{key}: {value}")
         return 0
     trained = loop.train(call.settings, call.progress)
     if call.json:
-        _print_json({"run": str(call.settings.run), "model": str(trained.model), **trained.metrics})
+        print_json({"run": str(call.settings.run), "model": str(trained.model), **trained.metrics})
     else:
         figures = trained.metrics
         print(f"loss {figures['final_loss']:.4f} after {figures['tokens']:,} tokens; model: {trained.model}")
@@ -323,7 +115,7 @@ def _eval(call: Call) -> int:
 def _show_result(call: Call, result: Any) -> None:
     if call.json:
         for task in result.tasks:
-            _print_json(task)
+            print_json(task)
     else:
         _print_scores(result)
 
@@ -341,7 +133,7 @@ def _check_task(call: Call) -> int:
     found = check_tasks(call.settings)
     for checked in found:
         if call.json:
-            _print_json({"task": checked.task, "ok": checked.ok, "checks": checked.checks})
+            print_json({"task": checked.task, "ok": checked.ok, "checks": checked.checks})
             continue
         print(f"{checked.task}: {'ok' if checked.ok else 'NOT OK'}")
         for check in checked.checks:
@@ -355,7 +147,7 @@ def _regrade(call: Call) -> int:
 
     done = regrade(call.settings, call.progress)
     if call.json:
-        _print_json({"samples": done.samples, "changed": done.changed, "changes": done.changes})
+        print_json({"samples": done.samples, "changed": done.changed, "changes": done.changes})
         return 0
     for change in done.changes[:20]:
         print(f"{change.id}: {change.before} → {change.after}: {change.reason}")
@@ -378,7 +170,7 @@ def _compare(call: Call) -> int:
     found = compare_runs(call.settings)
     if call.json:
         for compared in found:
-            _print_json(compared)
+            print_json(compared)
     else:
         print("\n".join(differences(found)))
     return 0
@@ -389,7 +181,7 @@ def _solve(call: Call) -> int:
 
     solved = ask(call.settings)
     if call.json:
-        _print_json(solved)
+        print_json(solved)
         return 0
     print(solved.working or "no sample has a readable answer; the first one:\n" + solved.samples[0].text.strip())
     counted = sum(vote.count for vote in solved.votes)
@@ -404,7 +196,7 @@ def _export(call: Call) -> int:
 
     written = export(call.settings)
     if call.json:
-        _print_json({"written": [str(path) for path in written]})
+        print_json({"written": [str(path) for path in written]})
     else:
         print("\n".join(map(str, written)))
     return 0
@@ -458,7 +250,7 @@ def _python(call: Call) -> int:
     given = settings.stdin.read_text(encoding="utf-8") if settings.stdin else ""
     done = run(code, settings.limits, value=settings.value, stdin=given, sandbox=settings.sandbox)
     if call.json:
-        _print_json(done)
+        print_json(done)
         return int(done.status != "ok")
     print(done.stdout, end="")
     print(done.stderr, end="", file=sys.stderr)
@@ -476,7 +268,7 @@ def _prove(call: Call) -> int:
 
         recorded = recompute(Path(call.settings.source.removeprefix("replay:")))
         if call.json:
-            _print_json({"source": call.settings.source, "runs": recorded})
+            print_json({"source": call.settings.source, "runs": recorded})
         else:
             from llemma.report.proofs import recorded_lines
 
@@ -486,7 +278,7 @@ def _prove(call: Call) -> int:
 
     result = prove(call.settings, progress=call.progress)
     if call.json:
-        _print_json(result)
+        print_json(result)
     else:
         print("\n".join(as_lines(result)))
     return 0
@@ -498,7 +290,7 @@ def _check(call: Call) -> int:
 
     verdict = check(call.settings)
     if call.json:
-        _print_json(verdict)
+        print_json(verdict)
     else:
         print("\n".join(verdict_lines(verdict)))
     return int(not verdict.proved)
@@ -509,7 +301,7 @@ def _report(call: Call) -> int:
 
     path = import_module("llemma.report.page").write_report(list(call.settings.runs), call.settings.out)
     if call.json:
-        _print_json({"report": str(path)})
+        print_json({"report": str(path)})
     else:
         print(path)
     return 0
@@ -521,7 +313,7 @@ def _list(call: Call) -> int:
     kinds = call.settings.kinds or plugins.KINDS
     found = {kind: plugins.describe(kind) for kind in kinds}
     if call.json:
-        _print_json(found)
+        print_json(found)
         return 0
     for kind, lines in found.items():
         print(kind)
@@ -536,7 +328,7 @@ def _doctor(call: Call) -> int:
     checks = examine(call.settings.folder)
     broken = any(check.needed and not check.ok for check in checks)
     if call.json:
-        _print_json({"ok": not broken, "checks": checks})
+        print_json({"ok": not broken, "checks": checks})
         return int(broken)
     for check in checks:
         mark = "ok" if check.ok else "MISSING" if check.needed else "no"
