@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -19,7 +20,7 @@ import pytest
 
 from llemma import sandbox
 from llemma.errors import ConfigError, SandboxError
-from llemma.sandbox import Limits, Session, monitor, run, tiers
+from llemma.sandbox import Limits, Session, isolation, monitor, run, tiers
 from llemma.sandbox.pool import kind_of
 
 TIER = tiers.best()
@@ -745,3 +746,20 @@ def test_recorded_programs_print_what_was_recorded(root):
     report = json.loads(done.stdout)
     assert report["programs"] >= 110 and report["same"] >= 0.95 * report["programs"]
     assert not {"unexplained", "our limit"} & set(report["differences"])
+
+
+@pytest.mark.skipif("T1" not in available, reason="tier T1 cannot be had here: llemma doctor says why")
+def test_libraries_below_tmp_are_not_hidden_by_the_scratch_folder(monkeypatch):
+    """An environment that lies below /tmp, as a throw-away clone does."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        (Path(folder) / "far_away.py").write_text("answer = 42\n")
+        found = tiers.folders()
+        monkeypatch.setattr(tiers, "folders", lambda: (*found, folder))
+        sandbox.shut_down()
+        done = run(
+            "import far_away, os; open('x', 'w').write('1'); print(far_away.answer, os.listdir('.'))", sandbox="T1"
+        )
+        sandbox.shut_down()
+    assert done.stdout == "42 ['x']\n", done
+    assert isolation.scratch(["/usr/lib", folder]) == "/scratch" and isolation.scratch(["/usr/lib"]) == "/tmp"

@@ -19,7 +19,6 @@ from llemma.sandbox import filter as seccomp_filter
 from llemma.sandbox import linux
 
 NOBODY = 65534
-SCRATCH = "/tmp"
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 _TIME_ZONES = "/usr/share/zoneinfo"
 _READ = linux.READ_FILE | linux.READ_DIR
@@ -126,7 +125,7 @@ def build_root(libraries: Sequence[str]) -> None:
         if os.path.islink(path) and not os.path.lexists(base + path):
             os.makedirs(os.path.dirname(base + path), exist_ok=True)
             os.symlink(os.readlink(path), base + path)
-    os.makedirs(base + SCRATCH, exist_ok=True)
+    os.makedirs(base + scratch(libraries), exist_ok=True)
     linux.change_root(base)
     linux.mount_attributes("/", linux.ATTR_RDONLY)
 
@@ -139,6 +138,11 @@ def mount_point(libraries: Sequence[str]) -> str:
     raise OSError(2, "no folder to build the sandbox's root on: make an empty folder /mnt")
 
 
+def scratch(libraries: Sequence[str]) -> str:
+    """Where a program's scratch folder is: ``/tmp``, or ``/scratch`` when it would hide libraries below ``/tmp``."""
+    return "/scratch" if any(f"{path}/".startswith("/tmp/") for path in libraries) else "/tmp"
+
+
 def confine(walls: Walls, bounds: Bounds, zygote: int) -> None:
     """Put this process, fresh from the fork, behind the walls. ``zygote`` is an open pidfd of the parent."""
     linux.prctl(linux.PR_SET_PDEATHSIG, 9)
@@ -146,12 +150,12 @@ def confine(walls: Walls, bounds: Bounds, zygote: int) -> None:
         linux.unshare(linux.CLONE_NEWNS)
         options = f"size={bounds.scratch},nr_inodes=4k,mode=777"
         flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-        linux.mount("none", SCRATCH, "tmpfs", flags, options)
+        linux.mount("none", scratch(walls.libraries), "tmpfs", flags, options)
     if walls.change_user:
         become_nobody()
     if walls.namespaces:
         linux.unshare(linux.CLONE_NEWUSER)  # so that its threads are counted apart from those of other programs
-    os.chdir(SCRATCH if walls.namespaces else "/")
+    os.chdir(scratch(walls.libraries) if walls.namespaces else "/")
     _limit(walls, bounds)
     linux.drop_capabilities()
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
@@ -173,7 +177,7 @@ def become_nobody() -> None:
 def _rules(walls: Walls) -> list[tuple[str, int]]:
     rules = [(path, linux.READ_FILE | linux.WRITE_FILE) for path in DEVICES]
     if walls.namespaces:
-        return [*rules, ("/", _READ), (SCRATCH, _READ | _WRITE | _CHANGE)]
+        return [*rules, ("/", _READ), (scratch(walls.libraries), _READ | _WRITE | _CHANGE)]
     return [*rules, *((path, _READ) for path in walls.libraries), ("/etc/ld.so.cache", linux.READ_FILE)]
 
 
