@@ -16,6 +16,7 @@ from llemma.provers import Limits, open_prover, state_key
 from llemma.provers.coq import CoqProver, compat, gate, guard, read, script
 from llemma.provers.coq.sentences import Torn, split
 from llemma.provers.coq.terms import printed
+from llemma.provers.coq.worker import Lost
 from llemma.records import Failure, ProofState, Theorem
 
 needs_coq = pytest.mark.skipif(
@@ -204,6 +205,36 @@ def test_a_killed_worker_costs_a_fraction_of_a_second(coq: CoqProver) -> None:
         began = time.monotonic()
         assert after(coq, state, "simpl.").goals
         assert time.monotonic() - began < 10  # measured: 0.02 s
+
+
+@needs_coq
+def test_a_clone_of_a_dead_process_fails_at_once_and_harms_no_other(coq: CoqProver) -> None:
+    if coq.session.shim.path is None:
+        pytest.skip("cloning needs a C compiler: apt-get install gcc libc6-dev")
+    with coq.session.at("", []) as seat:
+        twin, third = seat.worker.clone(), seat.worker.clone()
+        os.kill(twin.pid, signal.SIGKILL)
+        began = time.monotonic()
+        with pytest.raises(Lost):
+            twin.clone()
+        assert time.monotonic() - began < 10
+        fourth = third.clone()  # what was sent for the dead one is not taken for this
+        assert fourth.pid != third.pid
+        third.kill()
+        fourth.kill()
+
+
+@needs_coq
+def test_siblings_of_a_slow_tactic_are_not_cloned_again_and_again(coq: CoqProver) -> None:
+    state = after(coq, started(coq), "intros n.")
+    slow = 'do 3000000 idtac; idtac "x".'
+    for _ in range(6):
+        after(coq, state, slow)
+    assert len(coq.session.processes()) < 20
+    before = coq.session._admitted
+    for _ in range(6):
+        after(coq, state, slow)
+    assert coq.session._admitted - before <= 1
 
 
 @needs_coq

@@ -26,7 +26,8 @@ from llemma.provers.coq.protocol import Answer, Goals
 from llemma.provers.coq.sentences import Torn, split
 from llemma.provers.coq.worker import Lost, Worker
 
-_SLOW = 0.02  # seconds from which a sentence's time is remembered, and from which a clone pays
+_SLOW = 0.1  # seconds from which a sentence's time is remembered, and from which a clone (0.01 to 0.03 s) pays
+_WEIGH = 8  # every so many new workers their memory is looked at, which takes milliseconds each
 _PRELUDE_SECONDS = 300.0
 _MOVE_SECONDS = 60.0
 _KEPT_PRELUDES = 12
@@ -95,6 +96,7 @@ class Session:
         self._costs: OrderedDict[tuple[str, ...], float] = OrderedDict()
         self._ready = threading.Condition()
         self._busy = 0
+        self._admitted = 0
         self._closed = False
         self._starting: dict[str, threading.Lock] = {}
         # Clones and their base die with the thread that started the base, see prctl(2): this one stays.
@@ -138,9 +140,10 @@ class Session:
                 self._ready.notify()
 
     def remember(self, path: tuple[str, ...], seconds: float) -> None:
-        """Note what the last sentence of a path took, when that was long."""
-        if seconds > _SLOW:
-            with self._ready:
+        """Note what the last sentence of a path took at the least, when that was long."""
+        with self._ready:
+            seconds = min(seconds, self._costs.pop(path, seconds))
+            if seconds > _SLOW:
                 self._costs[path] = seconds
                 while len(self._costs) > 10_000:
                     self._costs.popitem(last=False)
@@ -176,7 +179,7 @@ class Session:
                 self._seats.remove(best)
                 self._seats.append(best)
                 best.busy = True
-                keeps = self._lost(best, path) > _SLOW
+                keeps = self._lost(best, path) > _SLOW and not self._doubled(best)
         if best is None:
             return self._fresh(prelude)
         if not keeps or best.worker.control is None:
@@ -200,6 +203,12 @@ class Session:
         mine = [text for text, _ in seat.path]
         slow = (self._cost(mine[: at + 1]) for at in range(seat.shared(path), len(mine)))
         return sum(cost for cost in slow if cost > _SLOW)
+
+    def _doubled(self, seat: Seat) -> bool:
+        """Whether another worker has been where this one is."""
+        mine = [text for text, _ in seat.path]
+        others = (other for other in self._seats if other is not seat and other.prelude == seat.prelude)
+        return any(other.worker.alive and other.shared(mine) == len(mine) for other in others)
 
     def _cost(self, path: Sequence[str]) -> float:
         return self._costs.get(tuple(path), 0.002)
@@ -227,14 +236,15 @@ class Session:
         """Count a new worker in; the least used ones go when there are too many, or they take too much memory."""
         with self._ready:
             self._seats.append(seat)
+            self._admitted += 1
             idle = [other for other in self._seats if not other.busy]
             while idle and (len(self._seats) > self._branches or self._heavy()):
                 self._drop(idle.pop(0))
         return seat
 
     def _heavy(self) -> bool:
-        """Whether the workers' own memory, not what they share, is above the budget. Looked at from 4 workers on."""
-        if len(self._seats) < 4:
+        """Whether the workers' own memory, not what they share, is above the budget."""
+        if len(self._seats) < 4 or self._admitted % _WEIGH:
             return False
         return sum(worker.own_memory(seat.worker.pid) for seat in self._seats) > self._memory
 

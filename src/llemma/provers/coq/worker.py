@@ -9,12 +9,14 @@ import array
 import contextlib
 import os
 import resource
+import secrets
 import select
 import signal
 import socket
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +32,7 @@ _LOOK = 0.05  # seconds between looks at the memory of a process that takes long
 _HEADROOM = 512  # megabytes of address space above the limit of memory: what is mapped is not yet used
 _CLONE_SECONDS = 20.0
 _UCRED = struct.Struct("3i")
+_NOTHING: tuple[bytes, list[tuple[int, int, bytes]], int, None] = (b"", [], 0, None)
 
 
 class Lost(Exception):
@@ -45,6 +48,7 @@ class Errors:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
+        self.lock = threading.Lock()  # one clone at a time: what is sent to one must not be taken by another
         self.file = tempfile.TemporaryFile()  # noqa: SIM115  # see close
         self._users = 1
 
@@ -176,23 +180,22 @@ class Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         try:
-            with theirs:
+            with theirs, self._errors.lock:
+                number = secrets.token_bytes(8)
                 room = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))]
-                self.control.sendmsg([b"f"], room)
-                self.link.sendall(b"\0")
-            ready, _, _ = select.select([ours], [], [], _CLONE_SECONDS)
-            first, ancillary, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(_UCRED.size)) if ready else (b"", [], 0, None)
-            pids = [_UCRED.unpack(data)[0] for _, kind, data in ancillary if kind == socket.SCM_CREDENTIALS]
-            if not first or not pids:
-                self.kill()
-                raise Lost("crash", "the process to be cloned has ended or does not answer")
+                self.control.sendmsg([number], room)
+                self.link.sendall(b"\0" + number)
+                ready, _, _ = select.select([ours, self.link], [], [], _CLONE_SECONDS)  # link: it has ended
+            first, ancillary, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(_UCRED.size)) if ours in ready else _NOTHING
         except OSError as error:
             ours.close()
             self.kill()
             raise Lost("crash", f"the process to be cloned has ended ({error})") from error
-        except BaseException:
+        pids = [_UCRED.unpack(data)[0] for _, kind, data in ancillary if kind == socket.SCM_CREDENTIALS]
+        if not first or not pids:
             ours.close()
-            raise
+            self.kill()
+            raise Lost("crash", "the process to be cloned has ended or does not answer")
         return Worker(ours, pids[0], self.control, None, self._errors.share())
 
     def signal(self, number: int) -> None:
