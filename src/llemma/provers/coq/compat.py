@@ -13,7 +13,7 @@ from llemma.provers.coq.gate import head
 from llemma.provers.coq.sentences import Sentence, Torn, split
 
 POWERS = (
-    "Fixpoint Cpow (z : C) (n : nat) : C := match n with O => RtoC 1%R | S m => Cmult z (Cpow z m) end.\n"
+    "Fixpoint Cpow (z : C) (n : nat) : C := match n with O => RtoC Rdefinitions.R1 | S m => Cmult z (Cpow z m) end.\n"
     'Infix "^" := Cpow : C_scope.\n'
     "Arguments Cmod _%C."
 )
