@@ -21,7 +21,7 @@ run: $(VENV)/.installed ## install, run the tour, print where the report is
 
 test: $(VENV)/.installed-dev check ## install, check, every test of this machine's kind
 	$(PYTEST) -n 2
-	$(PYTEST) -m "slow and not gpu and not network"
+	$(PYTEST) -n 2 -m "slow and not gpu and not network"
 
 check: $(VENV)/.installed-dev ## ruff, formatting, types
 	@$(BIN)/ruff check .

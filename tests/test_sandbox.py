@@ -202,8 +202,9 @@ def test_tier_one_has_threads_and_an_empty_scratch_folder():
         "t = threading.Thread(target=lambda: print(os.path.getsize('a')))\nt.start()\nt.join()\n"
         "os.mkdir('d')\nos.rename('a', 'd/b')\nprint(os.listdir('d'), os.getuid())"
     )
+    scratch = isolation.scratch(tiers.folders())
     for _ in range(2):
-        assert run(code, sandbox="T1").stdout == "/tmp []\n10\n['b'] 65534\n"
+        assert run(code, sandbox="T1").stdout == f"{scratch} []\n10\n['b'] 65534\n"
 
 
 @every_tier
