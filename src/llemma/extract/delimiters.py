@@ -42,10 +42,12 @@ _STANDARD = (Pair("$$", "$$", True), Pair("\\[", "\\]", True), Pair("\\(", "\\)"
 _DOLLAR = Pair("$", "$", False)
 _HEAD = 3000  # characters in which a page says which renderer it loads
 _MOST = 400_000  # characters of scripts that are looked through
-_SCRIPTS = re.compile(r"<script[^>]*>[^<]*(?:<(?!/script)[^<]*)*|<link[^>]*>", re.IGNORECASE)
+_SCRIPT = "[sS][cC][rR][iI][pP][tT]"  # written out, as a search for what begins with "<" jumps from one to the next
+_SCRIPTS = re.compile(rf"<(?:{_SCRIPT}[^>]*>[^<]*(?:<(?!/{_SCRIPT})[^<]*)*|[lL][iI][nN][kK][^>]*>)")
 _RENDERER = re.compile(
     r"[Mm]ath[Jj]ax|MATHJAX|[Kk]a[Tt]e[Xx]|js[Mm]ath|renderMathInElement|[Tt]e[Xx][Zz]illa|mathml\.js|ASCIIMath|[Aa]scii[Mm]ath"
 )
+_RENDERERS = ("math", "katex", "texzilla")  # one of which is in all that the expression finds, and costs less to find
 _ARRAY = re.compile(r"(inlineMath|displayMath)['\"]?\s*(?:[:=]|,)\s*(?:\{[^\[{}]*(?:\[[+\-]\][^\[{}]*)?)?\[")
 _STRING = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|([\[\]])", re.DOTALL)
 _KATEX = re.compile(r"delimiters['\"]?\s*:\s*\[")
@@ -61,7 +63,8 @@ _ASCII = re.compile(
 def rules_of(page: str) -> Rules:
     """The delimiters of a page, from its scripts and the head of its source."""
     scripts = "\n".join([page[:_HEAD], *_SCRIPTS.findall(page, _HEAD)])[:_MOST]
-    if not _RENDERER.search(scripts):
+    lower = scripts.lower()
+    if not any(name in lower for name in _RENDERERS) or not _RENDERER.search(scripts):
         return Rules((*_STANDARD, _DOLLAR), False, False, False)
     given: dict[str, list[Pair]] = {}
     for found in _ARRAY.finditer(scripts):
@@ -102,11 +105,10 @@ def _plain(text: str) -> str:
 
 
 class Finder:
-    """Replaces the formulas of a text by what ``add(tex, display, kind)`` returns for them."""
+    """Replaces the formulas of a text."""
 
-    def __init__(self, rules: Rules, add: Add) -> None:
+    def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.add = add
         self._budget = _BUDGET
         self._pairs = {pair.left: pair for pair in rules.pairs}
         lefts = "|".join(re.escape(left) for left in self._pairs)
@@ -115,8 +117,11 @@ class Finder:
         self.marks = tuple({left[0] if left[0] == "$" else left for left in self._pairs} | {"\\begin{"} | set(tick[1:]))
         self._close = {pair.right: _closing(pair.right) for pair in rules.pairs}
 
-    def replace(self, text: str, *, certain: bool = False) -> str:
-        """The text with its formulas replaced; ``certain``: it stands where only formulas stand."""
+    def replace(self, text: str, add: Add, *, certain: bool = False) -> str:
+        """The text with its formulas replaced by what ``add(tex, display, kind)`` returns for them.
+
+        ``certain``: the text stands where only formulas stand.
+        """
         out: list[str] = []
         ahead: dict[str, int] = {}
         done = place = 0
@@ -141,7 +146,7 @@ class Finder:
                     continue
                 tex, display, kind = inside, pair.display, "asciimath" if opening == "`" else "delimiters"
             out.append(text[done : found.start()])
-            out.append(self.add(tex, display, kind))
+            out.append(add(tex, display, kind))
             done = place = end + len(closing)
         if not done:
             return text

@@ -65,8 +65,8 @@ class _Walk:
         self.parts = tokens(page)
         self.truncated = len(self.parts) > 2 * _MOST_TAGS
         rules = rules_of(page)
-        self.finder = Finder(rules, self._delimited)
-        self.certain = Finder(rules_of(""), self._delimited)
+        self.finder = Finder(rules)
+        self.certain = Finder(rules_of(""))
         self.buffer: list[str] = []
         self.out: list[str] = []
         self.frames: list[Frame] = []
@@ -90,7 +90,8 @@ class _Walk:
 
     def run(self) -> None:
         """Walk the page from its first to its last tag."""
-        parts, known, append, actions = self.parts, _KNOWN, self.buffer.append, _ACTIONS
+        parts, known, buffer, actions = self.parts, _KNOWN, self.buffer, _ACTIONS
+        append = buffer.append
         learned = 0
         end = min(len(parts) - 1, 2 * _MOST_TAGS)
         if parts[0].strip():
@@ -107,8 +108,8 @@ class _Walk:
             if op := tag[0]:
                 i = actions[op](self, i, tag)
             i += 1
-            if text := parts[i]:
-                append(text)
+            if (text := parts[i]) and (buffer or not text.isspace() or self.link_start >= 0):
+                append(text)  # white space that begins a block is none
             i += 1
         self.flush()
         while self.frames:
@@ -134,7 +135,7 @@ class _Walk:
         if "&" in text:
             text = unescape(text)
         if "\\" in text or "$" in text or (self.odd_marks and any(mark in text for mark in self.odd_marks)):
-            text = self.finder.replace(text)
+            text = self.finder.replace(text, self._delimited)
             if "$" in text:
                 text = escape_dollars(text)
         text = " ".join(text.split())
@@ -199,14 +200,14 @@ class _Walk:
         """A block opens: the text before it is complete."""
         if self.buffer:
             self.flush()
-        name = tag.name
+        _, name, called_poor, called_main, hidden, _ = tag
         if (act := _OPENING.get(name)) is not None:
             act(self, name)
-        if name in tags.CONTAINERS or tag.hidden or tag.poor or tag.main:
-            poor = "hidden" if tag.hidden else "name" if tag.poor else name if name in ("header", "aside") else ""
-            frame = Frame(name, len(self.out), self.totals, poor, tag.main)
+        if name in tags.CONTAINERS or hidden or called_poor or called_main:
+            poor = "hidden" if hidden else "name" if called_poor else name if name in ("header", "aside") else ""
+            frame = Frame(name, len(self.out), self.totals, poor, called_main)
             self.frames.append(frame)
-            if tag.main:
+            if called_main:
                 self.main_depth += 1
             if name == "table":
                 frame.rows = []
@@ -217,7 +218,7 @@ class _Walk:
         """A block closes: it is judged, tables and quotes are put together."""
         if self.buffer:
             self.flush()
-        name = tag.name
+        name = tag[1]
         if (act := _CLOSING.get(name)) is not None:
             act(self, name)
         # blocks that hold no block of their own name have a frame only when their classes ask for one
@@ -430,7 +431,7 @@ class _Walk:
         if block:
             self.flush()
         if reading.text is not None:
-            text = self.certain.replace(reading.text, certain=True)
+            text = self.certain.replace(reading.text, self._delimited, certain=True)
             self.buffer.append(text.replace("&", "&amp;"))
         for formula in reading.formulas:
             self._put(formula)
@@ -458,10 +459,10 @@ class _Walk:
         return end if end > 0 else len(self.parts) - 2 - len(self.parts) % 2
 
     def _has_formula(self, i: int, end: int) -> bool:
-        return any(
-            self._tag(part).op == tags.MATH or (part.startswith("<script") and "math/" in part[:100])
-            for part in set(self.parts[i + 2 : end : 2])
-        )
+        for part in set(self.parts[i + 2 : end : 2]):
+            if self._tag(part)[0] == tags.MATH or (part.startswith("<script") and "math/" in part[:100]):
+                return True
+        return False
 
     # --- result ------------------------------------------------------------------------------------------------
 

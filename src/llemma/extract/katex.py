@@ -32,6 +32,7 @@ class Atom(NamedTuple):
 
 _SPACED = {"mrel": " %s ", "mbin": " %s ", "mpunct": "%s "}  # as people write them
 _KINDS = word_set("mord mop mbin mrel mopen mclose mpunct minner mspace")
+_MAY_BE_SIZED = word_set("mopen mclose mrel mord")
 _FONTS = {
     "mathbf": "mathbf", "mathit": "mathit", "mathrm": "mathrm", "mathsf": "mathsf", "mathtt": "mathtt",
     "mathbb": "mathbb", "amsrm": "mathbb", "mathcal": "mathcal", "mathfrak": "mathfrak", "mathscr": "mathscr",
@@ -123,24 +124,21 @@ def _tex(node: Node, depth: int, text: bool = False) -> str:
 
 def _element(node: Node, depth: int, text: bool) -> list[Atom]:
     """The atoms of one element."""
-    style = style_of(node.tag)
+    style, silent, special, font, words = _role(node.tag)
     names = style.classes
-    if names & parts.SILENT or node.name in ("svg", "math", "annotation"):
+    if silent or node.name in ("svg", "math", "annotation"):
         return []
     if style.hidden:
         return [Atom("mord", f"\\phantom{{{_tex(node, depth)}}}")]
     if "mspace" in names:
         return _space(node, style)
-    for name in names:
-        if name in _SPECIAL:
-            return _SPECIAL[name](node, style, depth)
+    if special:
+        return _SPECIAL[special](node, style, depth)
     if "text" in names:
         return [Atom("mord", _text(node, style, depth))]
-    font = next((_FONTS[name] for name in names if name in _FONTS), None)
     if font and not text:
         inner = _tex(node, depth)
         return [Atom(_kind(names), f"\\{font}{{{inner.strip()}}}")] if inner else []
-    words = next((_TEXT_FONTS[name] for name in names if name in _TEXT_FONTS), None)
     if words and text:
         return [Atom("mord", f"\\{words}{{{_tex(node, depth, True)}}}" if words != "text" else _tex(node, depth, True))]
     if "delimsizing" in names:
@@ -148,14 +146,34 @@ def _element(node: Node, depth: int, text: bool) -> list[Atom]:
     return _group(node, names, depth, text)
 
 
+class _Role(NamedTuple):
+    """What the classes of a tag ask for, found out once."""
+
+    style: parts.Style
+    silent: bool
+    special: str  # a class with a reader of its own
+    font: str
+    words: str
+
+
+@functools.lru_cache(maxsize=8192)
+def _role(tag: str) -> _Role:
+    style = style_of(tag)
+    names = style.classes
+    special = next((name for name in names if name in _SPECIAL), "")
+    font = next((_FONTS[name] for name in names if name in _FONTS), "")
+    words = next((_TEXT_FONTS[name] for name in names if name in _TEXT_FONTS), "")
+    return _Role(style, not names.isdisjoint(parts.SILENT), special, font, words)
+
+
 def _group(node: Node, names: frozenset[str], depth: int, text: bool) -> list[Atom]:
     """An element that is a row of its own: brackets that stretch, scripts on a base, operators, or just a row."""
     kids = node.elements()
     if kids and "msupsub" in style_of(kids[-1].tag).classes:
         return [_scripts(node, names, depth)]
-    if not names & _KINDS and "base" in names:
+    if "base" in names and names.isdisjoint(_KINDS):
         return _atoms(node.children, depth, text)
-    if {"mopen", "mclose", "mrel", "mord"} & names and len(kids) == 1 and not text:
+    if len(kids) == 1 and not text and not names.isdisjoint(_MAY_BE_SIZED):
         size = style_of(kids[0].tag).classes
         if "delimsizing" in size and "mult" not in size:
             return [_sized(kids[0], names, size, depth)]
@@ -165,11 +183,10 @@ def _group(node: Node, names: frozenset[str], depth: int, text: bool) -> list[At
         return [Atom("minner", _left_right(node, depth))]
     if "mop" in names:
         return [_operator(node, names, depth)]
-    stack = _vlist(node)
-    if stack and len(kids) == 1:
+    if len(kids) == 1 and (stack := _vlist(node)):
         return [Atom(_kind(names), parts_of_stack(node, stack, depth))]
     atoms = _atoms(node.children, depth, text)
-    if not names & _KINDS:
+    if names.isdisjoint(_KINDS):
         return atoms
     if len(atoms) == 1 and atoms[0].kind in ("mtable", "mfrac"):
         return atoms
@@ -181,6 +198,7 @@ def _group(node: Node, names: frozenset[str], depth: int, text: bool) -> list[At
     return [Atom(_kind(names), tex)] if tex else []
 
 
+@functools.lru_cache(maxsize=4096)
 def _kind(names: frozenset[str]) -> str:
     kind = next((name for name in names if name in _KINDS), "mord")
     return "tight" if kind in _SPACED and "mtight" in names else kind

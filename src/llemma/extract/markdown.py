@@ -17,7 +17,9 @@ def code_span(text: str) -> str:
     text = " ".join(text.split())
     if not text:
         return ""
-    ticks = "`" * (1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
+    if "`" not in text:
+        return f"`{text}`"
+    ticks = "`" * (1 + max(len(run) for run in re.findall(r"`+", text)))
     pad = " " if text[0] == "`" or text[-1] == "`" else ""
     return f"{ticks}{pad}{text}{pad}{ticks}"
 
