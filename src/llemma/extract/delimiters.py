@@ -47,7 +47,9 @@ _SCRIPTS = re.compile(rf"<(?:{_SCRIPT}[^>]*>[^<]*(?:<(?!/{_SCRIPT})[^<]*)*|[lL][
 _RENDERER = re.compile(
     r"[Mm]ath[Jj]ax|MATHJAX|[Kk]a[Tt]e[Xx]|js[Mm]ath|renderMathInElement|[Tt]e[Xx][Zz]illa|mathml\.js|ASCIIMath|[Aa]scii[Mm]ath"
 )
-_RENDERERS = ("math", "katex", "texzilla")  # one of which is in all that the expression finds, and costs less to find
+# One of these, in small letters, is in all that the expressions above and below find, and costs less to find.
+_RENDERERS = ("mathjax", "katex", "jsmath", "rendermathinelement", "texzilla", "mathml.js", "asciimath")
+_ASCII_NAMES = ("ascii", "am_", "am-", "am.js")
 _ARRAY = re.compile(r"(inlineMath|displayMath)['\"]?\s*(?:[:=]|,)\s*(?:\{[^\[{}]*(?:\[[+\-]\][^\[{}]*)?)?\[")
 _STRING = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|([\[\]])", re.DOTALL)
 _KATEX = re.compile(r"delimiters['\"]?\s*:\s*\[")
@@ -80,11 +82,12 @@ def rules_of(page: str) -> Rules:
     pairs = [*given.get("inlineMath", ()), *given.get("displayMath", ()), *katex, *_STANDARD]
     if not told:
         pairs.append(_DOLLAR)
+    ascii_math = any(name in lower for name in _ASCII_NAMES) and bool(_ASCII.search(scripts))
     unique = {
         pair.left: pair for pair in reversed(pairs) if pair.left and pair.right and not pair.left.startswith("\\begin")
     }
     ordered = sorted(unique.values(), key=lambda pair: -len(pair.left))
-    return Rules(tuple(ordered), True, told, bool(_ASCII.search(scripts)))
+    return Rules(tuple(ordered), True, told, ascii_math)
 
 
 def _pairs(page: str, start: int, display: bool) -> list[Pair]:

@@ -7,6 +7,7 @@ read.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -279,12 +280,10 @@ def _wikipedia(parts: list[str], i: int, classes: str) -> Reading | None:
 
 def _container(parts: list[str], i: int, tag: Tag) -> Reading | None:
     """An element that is a formula by its class or by an attribute."""
-    given = attributes(parts[i])
+    given, display, source = _given(parts[i], tag)
     end = close_of(parts, i, _NEAR)
-    display = _is_display(tag, given)
     if "data-mathml" in given and (found := _first_math(tokens(given["data-mathml"]))) is not None:
         return Reading((math_formula(found, display),), end if end > 0 else i)
-    source = next((given[name] for name in _DATA if given.get(name, "").strip()), "")
     if end < 0:
         return None
     inner = [learn(parts[j]) for j in range(i + 2, end, 2)]
@@ -304,6 +303,13 @@ def _container(parts: list[str], i: int, tag: Tag) -> Reading | None:
     if _DELIMITER.search(text) or _ENVIRONMENT.match(text):
         return Reading((), end, text=text, display=display)
     return _bare_text(parts, i, end, tag, text, display)
+
+
+@functools.lru_cache(maxsize=256)
+def _given(start: str, tag: Tag) -> tuple[dict[str, str], bool, str]:
+    """Attributes of a start tag, which nobody may change, whether they ask for display, and the TeX among them."""
+    given = attributes(start)
+    return given, _is_display(tag, given), next((given[name] for name in _DATA if given.get(name, "").strip()), "")
 
 
 def _is_display(tag: Tag, given: dict[str, str]) -> bool:

@@ -342,10 +342,15 @@ class _Walk:
 
     def code(self, i: int, tag: Tag) -> int:
         """Code in a line: kept as it is, delimiters inside are none."""
-        end = self._close_of(i)
-        if self._has_formula(i, end):
-            return i
-        text = code_span(unescape("".join(self.parts[i + 1 : end : 2])))
+        parts = self.parts
+        if parts[i + 2] == f"</{tag[1]}>":
+            end, source = i + 2, parts[i + 1]
+        else:
+            end = self._close_of(i)
+            if self._has_formula(i, end):
+                return i
+            source = "".join(parts[i + 1 : end : 2])
+        text = code_span(unescape(source))
         if text:
             self._put_code(text)
         return end
@@ -459,8 +464,10 @@ class _Walk:
         return end if end > 0 else len(self.parts) - 2 - len(self.parts) % 2
 
     def _has_formula(self, i: int, end: int) -> bool:
+        known = _KNOWN
         for part in set(self.parts[i + 2 : end : 2]):
-            if self._tag(part)[0] == tags.MATH or (part.startswith("<script") and "math/" in part[:100]):
+            op = (known.get(part) or self._tag(part))[0]
+            if op == tags.MATH or (op == tags.SCRIPT and "math/" in part[:100]):
                 return True
         return False
 
