@@ -25,13 +25,15 @@ FORGET: list[Callable[[], None]] = []
 
 def _llemma() -> tuple[str, Callable[[bytes], str]]:
     from llemma import __version__
-    from llemma.extract import formulas, html_math, markup
+    from llemma.extract import formulas, html_math, katex, markup, tags
 
     def extract(data: bytes) -> str:
         return html_math.extract_html(data).text
 
     # what one turn remembers of the pages must not help the next
     FORGET.extend((html_math._KNOWN.clear, formulas._REBUILT.clear, markup._LEAVES.clear))
+    FORGET.extend((formulas._given.cache_clear, katex.style_of.cache_clear, katex._role.cache_clear))
+    FORGET.extend((markup._steps.cache_clear, markup._named.cache_clear, tags._meaning.cache_clear))
     return f"llemma {__version__}, selectolax {version('selectolax')}", extract
 
 

@@ -40,6 +40,7 @@ class Settings:
 
 _CODE = re.compile(r"(?ms)^[ >]*(?:(?:-|\d+\.) )?(`{3,})[^`\n]*\n.*?^[ >]*\1 *$|(`+)(?!`)[^\n]*?(?<!`)\2(?!`)")
 _OUTPUT = re.compile(r"(?<!\\)\$\$((?:[^$\\]|\\.)+?)\$\$|(?<!\\)\$((?:[^$\\]|\\.)+?)\$", re.DOTALL)
+_CODE_OR_OUTPUT = re.compile(f"{_CODE.pattern}|{_OUTPUT.pattern}", re.DOTALL)  # whichever begins first
 _ANNOTATION = re.compile(
     r"""<annotation[^>]*encoding=["'](?:application/x-tex|TeX|LaTeX)["'][^>]*>(.*?)</annotation>""", re.DOTALL
 )
@@ -84,7 +85,7 @@ _STRUCTURE = re.compile(
 _FUNCTION = re.compile(
     r"\\(log|ln|lim|max|min|sup|inf|sin|cos|tan|exp|gcd|det|dim|ker|deg|Pr|arg|arccos|arcsin|arctan|sinh|cosh|tanh|mod|bmod|pmod|hom|lg|cot|sec|csc|coth|limsup|liminf)(?![a-zA-Z])"
 )
-_COMMAND = re.compile(r"\\[a-zA-Z]+")
+_COMMAND = re.compile(r"\\color\{[^{}]*\}|\\[a-zA-Z]+")
 
 
 def shown_of_tex(tex: str) -> str:
@@ -144,7 +145,7 @@ def measure(name: str, data: bytes) -> Iterator[tuple[str, bool, str]]:
     """Kind, whether kept, and content of each formula of a page."""
     page = data.decode("utf-8", "replace")
     text = extract_html(data, name=name).text
-    found = [m[1] or m[2] for m in _OUTPUT.finditer(_CODE.sub(" ", text))]
+    found = [tex for m in _CODE_OR_OUTPUT.finditer(text) if (tex := m[3] or m[4])]
     have = Counter(squeezed(tex) for tex in found)
     seen = Counter(shown_of_tex(tex) for tex in found)
     katex = "katex-html" in page

@@ -190,6 +190,8 @@ TRAPS = [
     Trap(name="MathML with a prefix", html="<p><m:math><m:msup><m:mi>w</m:mi><m:mn>7</m:mn></m:msup></m:math></p>", formulas=("w^7",)),
     Trap(name="MathML, prefix, empty elements",
          html='<mml:math><mml:mi>a</mml:mi><mml:mspace width="1em"/><mml:mi>b</mml:mi></mml:math>', formulas=("a\\quad b",)),
+    Trap(name="mathml mspace left open",
+         html='<math><mi>a</mi><mspace width="1em"><mi>b</mi><mspace width="1em"><mi>c</mi></math>', formulas=("a\\quad b\\quad c",)),
     Trap(name="MathML display", html='<math display="block"><msqrt><mn>2</mn></msqrt></math>', formulas=(D("\\sqrt{2}"),)),
     Trap(name="MathML alttext", html='<math class="ltx_Math" alttext="\\mathbb{Z}_p" display="inline"><mi>Z</mi></math>',
          formulas=("\\mathbb{Z}_p",)),

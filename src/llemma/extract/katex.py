@@ -100,12 +100,12 @@ def _atoms(children: list[Node | str], depth: int, text: bool = False) -> list[A
                 atoms.append(Atom("mord", tex))
             continue
         known = child.memo
-        if known is not None and known[0] is text:
+        if known and known[0] is text:
             atoms.extend(known[1])
             continue
         found = _element(child, depth + 1, text)
-        if not child.children or isinstance(child.children[0], str):
-            child.memo = (text, found)  # half of all spans hold one sign or nothing, and equal ones are one node
+        if known is not None:
+            child.memo = (text, found)  # most spans hold one sign or nothing, and equal ones are one node
         atoms.extend(found)
     if len(atoms) == 3 and atoms[1].kind == "mfrac" and atoms[1].tex.startswith("\\atop"):
         return [Atom("mord", _binomial(atoms[0].tex, atoms[1].tex[5:], atoms[2].tex))]

@@ -129,7 +129,7 @@ class Node:
         self.name = name
         self.tag = tag
         self.children: list[Node | str] = []
-        self.memo: Any = None  # what a reader found out about a node that comes again and again
+        self.memo: Any = None  # what a reader found out about a node that comes again; None: not to be remembered
 
     def get(self, attribute: str) -> str:
         """The value of an attribute, empty when it is not there."""
@@ -162,7 +162,7 @@ class Node:
         return None
 
 
-# Elements of MathML that are empty; under a prefix the HTML parser does not know that and lets them swallow the rest.
+# Elements of MathML that are empty; left open, or under a prefix, they swallow the rest of the formula in the parser.
 _EMPTY_MATH = word_set("mspace none mprescripts maligngroup malignmark")
 
 
@@ -177,17 +177,16 @@ def _named(tag: str) -> _Name:
     name = name_of(tag)
     plain = name.rpartition(":")[2].lower()
     whole = name in VOID or tag.startswith(("<script", "<style", "<!"))
-    return _Name(plain, not whole, ":" in name and plain in _EMPTY_MATH)
+    return _Name(plain, not whole, plain in _EMPTY_MATH)
 
 
 def tree(tokens: list[str], i: int, end: int) -> Node:
     """The tree of the element whose tags stand at ``i`` and ``end``; prefixes of names (``m:``) are dropped.
 
-    Equal spans that hold nothing but text are one node, which nobody may change.
+    Equal spans that hold nothing but text, or nothing but one such span, are one node, which nobody may change.
     """
     root = Node(_named(tokens[i]).plain, tokens[i])
     stack, children = [root], root.children
-    leaves = _LEAVES
     j = i + 1
     while j < end - 1:
         text, token = tokens[j], tokens[j + 1]
@@ -200,17 +199,15 @@ def tree(tokens: list[str], i: int, end: int) -> Node:
                 children = stack[-1].children
             continue
         if tokens[j + 1] == "</span>" and token[1] == "s" and j < end:
-            key = (token, tokens[j])
-            leaf = leaves.get(key)
-            if leaf is None:
-                leaf = Node(_named(token).plain, token)
-                if tokens[j]:
-                    leaf.children.append(unescape(tokens[j]))
-                if len(leaves) > _MOST_LEAVES:
-                    leaves.clear()
-                leaves[key] = leaf
-            children.append(leaf)
+            children.append(_LEAVES.get((token, tokens[j])) or _leaf(token, tokens[j]))
             j += 2
+        elif (
+            j + 5 < end and tokens[j + 5] == tokens[j + 3] == "</span>" and not tokens[j] and not tokens[j + 4]
+            and token[:5] == tokens[j + 1][:5] == "<span"
+        ):  # fmt: skip
+            key = (token, tokens[j + 1], tokens[j + 2])
+            children.append(_LEAVES.get(key) or _twig(key))
+            j += 6
         elif token[1] != "!":
             name = _named(token)
             node = Node(name.plain, token)
@@ -226,7 +223,29 @@ def tree(tokens: list[str], i: int, end: int) -> Node:
 
 
 _MOST_LEAVES = 20_000
-_LEAVES: dict[tuple[str, str], Node] = {}
+_LEAVES: dict[tuple[str, ...], Node] = {}  # (tag, text) and (tag, tag inside, text)
+
+
+def _shared(key: tuple[str, ...], child: Node | str) -> Node:
+    node = Node(_named(key[0]).plain, key[0])
+    node.memo = ()  # it comes again: what is read from it may be remembered
+    if child:
+        node.children.append(child)
+    if len(_LEAVES) > _MOST_LEAVES:
+        _LEAVES.clear()
+    _LEAVES[key] = node
+    return node
+
+
+def _leaf(tag: str, text: str) -> Node:
+    """A span that holds a text or nothing."""
+    return _shared((tag, text), unescape(text))
+
+
+def _twig(key: tuple[str, str, str]) -> Node:
+    """A span that holds a leaf."""
+    outer, inner, text = key
+    return _shared(key, _LEAVES.get((inner, text)) or _leaf(inner, text))
 
 
 class _Outward(list["Node | str"]):
@@ -234,7 +253,7 @@ class _Outward(list["Node | str"]):
 
     def __init__(self, outer: list[Node | str]) -> None:
         super().__init__()
-        self._outer = outer
+        self._outer: list[Node | str] = outer._outer if isinstance(outer, _Outward) else outer
 
     def append(self, child: Node | str) -> None:
         self._outer.append(child)
