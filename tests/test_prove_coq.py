@@ -76,7 +76,7 @@ def test_workers_killed_again_and_again_change_no_verdict_and_no_trace(tmp_path)
     source = coq_task(tmp_path / "c.py", 60 if FULL else 6)
     words = ["search=best_first", "model=fixed", "budget.tactic_calls=50", "limits.seconds=60", "ladder=false"]
     prove(settings(source, tmp_path / "whole", *words))
-    killer = Killer(2.0)
+    killer = Killer(2.0 if FULL else 0.4)
     killer.start()
     try:
         result = prove(settings(source, tmp_path / "killed", *words))
