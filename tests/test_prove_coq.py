@@ -1,6 +1,6 @@
 """Proof search with Coq itself: equal traces, workers killed again and again, whole proofs, sketches, the verbs.
 
-``LLEMMA_KILLS=30`` runs 60 theorems instead of 6 while a process of Coq is killed every 2 s.
+``LLEMMA_KILLS=30`` runs 60 theorems instead of 12 while a process of Coq is killed every 2 s.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ class Killer(threading.Thread):
 
 
 def test_workers_killed_again_and_again_change_no_verdict_and_no_trace(tmp_path):
-    source = coq_task(tmp_path / "c.py", 60 if FULL else 6)
+    source = coq_task(tmp_path / "c.py", 60 if FULL else 12)
     words = ["search=best_first", "model=fixed", "budget.tactic_calls=50", "limits.seconds=60", "ladder=false"]
     prove(settings(source, tmp_path / "whole", *words))
-    killer = Killer(2.0 if FULL else 0.4)
+    killer = Killer(2.0 if FULL else 1.0)
     killer.start()
     try:
         result = prove(settings(source, tmp_path / "killed", *words))
