@@ -79,13 +79,17 @@ def seeds_of(sizes: Sequence[int], n: int, shortest: int) -> Seeds | None:
 class Grams:
     """The items of a search in one view. One thread at a time may search."""
 
-    def __init__(self, items: Sequence[str], view: View, n: int, shortest: int, engine: Engine = "auto") -> None:
+    def __init__(
+        self, items: Sequence[str], view: View, n: int, shortest: int | Sequence[int], engine: Engine = "auto"
+    ) -> None:
+        """``shortest``: words below which an item is not looked for, for all items or for each."""
+        least = [shortest] * len(items) if isinstance(shortest, int) else list(shortest)
         if engine == "auto":
             engine = "numba" if importlib.util.find_spec("numba") else "python"
         self.items, self.view, self.engine = list(items), view, engine
         self._words = functools.lru_cache(1 << 16)(self._words_of)
         made = _Compiled if engine == "numba" else _Plain
-        self._engine = made(self.items, view, n, shortest)
+        self._engine = made(self.items, view, n, least)
         self.searched = self._engine.searched
 
     def words(self, item: int) -> list[views.Word]:
@@ -133,13 +137,13 @@ def _equal_parts(run: Run, there: list[views.Word], wanted: list[views.Word], ne
 class _Plain:
     """The search in Python, over the words themselves."""
 
-    def __init__(self, items: Sequence[str], view: View, n: int, shortest: int) -> None:
+    def __init__(self, items: Sequence[str], view: View, n: int, shortest: Sequence[int]) -> None:
         self.view = view
         self.items = [[word.text for word in views.words(item, view)] for item in items]
         self.seeds: list[Seeds | None] = []
         self.table: dict[tuple[str, ...], list[tuple[int, int]]] = {}
         for item, words in enumerate(self.items):
-            seeds = seeds_of([len(word.encode("utf-8", "surrogatepass")) for word in words], n, shortest)
+            seeds = seeds_of([len(word.encode("utf-8", "surrogatepass")) for word in words], n, shortest[item])
             self.seeds.append(seeds)
             for place in seeds.places if seeds else ():
                 assert seeds is not None
@@ -179,7 +183,7 @@ class _Plain:
 class _Compiled:
     """The search in compiled loops, over hashes of words; what it finds must be verified."""
 
-    def __init__(self, items: Sequence[str], view: View, n: int, shortest: int) -> None:
+    def __init__(self, items: Sequence[str], view: View, n: int, shortest: Sequence[int]) -> None:
         self.kernel = import_module("llemma.corpus.ngrams_kernel")
         self.view = view
         self.table = self.kernel.tables() if view == "normal" else None
@@ -201,12 +205,12 @@ class _Compiled:
             count = self.kernel.normal_words(data, 0, len(data), self.table, words)
         return words[:count, 0].copy(), (words[:count, 2] - words[:count, 1]).tolist()
 
-    def _indexed(self, items: Sequence[str], n: int, shortest: int) -> tuple[list[int], Any]:
+    def _indexed(self, items: Sequence[str], n: int, shortest: Sequence[int]) -> tuple[list[int], Any]:
         hashes, first, needed, every = [np.zeros(0, dtype=U64)], [0], [], []
         postings: list[tuple[int, int, int]] = []  # item, place, words of the seed
         for item, text in enumerate(items):
             words, sizes = self._hashed(_encoded(text))
-            seeds = seeds_of(sizes, n, shortest)
+            seeds = seeds_of(sizes, n, shortest[item])
             needed.append(seeds.needed if seeds else 0)
             every.append(seeds.every if seeds else WHOLE)
             hashes.append(words)
