@@ -24,7 +24,7 @@ import tokenizers
 from llemma.config import build
 from llemma.corpus import code_filter
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
-from llemma.corpus.shards import ShardWriter, open_shard, read_manifest
+from llemma.corpus.shards import open_shard, read_manifest
 from llemma.errors import ConfigError, DataError
 from llemma.tokens.tokenizer import END, load_tokenizer
 

@@ -17,7 +17,8 @@ import pytest
 
 from llemma.config import build, resolve
 from llemma.corpus.mathscore import load_mathscore
-from llemma.corpus.pipeline import CorpusConfig, build_corpus, plan
+from llemma.corpus.pipeline import CorpusConfig, build_corpus
+from llemma.corpus.plan import plan
 from llemma.corpus.quality_models import ExampleSource, QualityConfig, default_sources, train_models
 from llemma.corpus.shards import read_manifest
 from llemma.errors import ConfigError, DataError
