@@ -15,12 +15,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tokenizers
 
+from corpora import lines, read_back, recipe, snapshot, write_jsonl
 from llemma.config import build
 from llemma.corpus import code_filter
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
@@ -29,36 +29,6 @@ from llemma.errors import ConfigError, DataError
 from llemma.tokens.tokenizer import END, load_tokenizer
 
 POISON = f"A text with {END} inside, twice: {END}, which is not the end of a document."
-
-
-def write_jsonl(path: Path, texts: list[str]) -> Path:
-    path.write_text("".join(json.dumps({"id": f"d{i}", "text": t}) + "\n" for i, t in enumerate(texts)))
-    return path
-
-
-def recipe(run: Path, sources: dict[str, Any], **keys: Any) -> CorpusConfig:
-    table = {"run": str(run), "sources": sources, "tokenizer": {"vocab_size": 400}, **keys}
-    return build(CorpusConfig, table)
-
-
-def lines(count: int, *, word: str = "lemma") -> list[str]:
-    return [f"The {word} number {n} says that {n} + {n * n} is {n + n * n}." for n in range(count)]
-
-
-def read_back(folder: Path, source: str, split: str | None = None) -> list[str]:
-    """The documents of a source by reading shards with nothing of ours: raw file, split at id 0, decoded."""
-    inner = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    found = []
-    for shard in json.loads((folder / "manifest.json").read_text())["shards"]:
-        if shard["source"] == source and split in (None, shard["split"]):
-            ids = np.frombuffer((folder / shard["file"]).read_bytes(), dtype="<u2").tolist()
-            assert ids[-1] == 0, "a shard ends with a whole document"
-            start = 0
-            while start < len(ids):
-                end = ids.index(0, start)
-                found.append(inner.decode(ids[start:end]))
-                start = end + 1
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -320,15 +290,6 @@ def test_a_second_corpus_can_use_the_tokenizer_of_the_first(built, tmp_path):
         assert (tmp_path / "run" / name).read_bytes() == (built / name).read_bytes()
 
 
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file's content; the manifest without the seconds it took, no settings of the machine."""
-    found = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-    manifest = json.loads(found.pop("manifest.json"))
-    del manifest["seconds"]
-    del found["config.json"]
-    return found | {"manifest.json": json.dumps(manifest).encode()}
-
-
 def test_the_same_recipe_gives_the_same_bytes(built, tmp_path):
     config = json.loads((built / "config.json").read_text())["settings"] | {"run": str(tmp_path / "run")}
     build_corpus(build(CorpusConfig, config))
@@ -348,14 +309,14 @@ def test_a_build_that_failed_goes_on_after_the_cause_is_mended(tmp_path):
     second = tmp_path / "b.jsonl"
     second.write_text("not JSON\n")
     sources = {n: {"kind": "jsonl", "options": {"paths": [str(p)]}} for n, p in (("a", first), ("b", second))}
-    config = recipe(tmp_path / "run", sources, tokenizer={"path": str(tokenizer_file(tmp_path))})
-    with pytest.raises(DataError, match=r"b\.jsonl:1: not valid JSON"):
+    config = recipe(tmp_path / "run", sources, tokenizer={"path": str(tokenizer_file(tmp_path))}, keep_text=True)
+    with pytest.raises(DataError, match=r"source b, part 1 of 1, b\.jsonl: .*b\.jsonl:1: not valid JSON"):
         build_corpus(config)
-    shard = tmp_path / "run" / "shards" / "a-train-00000.bin"
-    stamp = shard.stat().st_mtime_ns
+    part = tmp_path / "run" / "parts" / "a-00000.jsonl"
+    stamp = part.stat().st_mtime_ns
     write_jsonl(second, lines(50, word="theorem"))
     build_corpus(config)
-    assert shard.stat().st_mtime_ns == stamp  # the finished source was not done again
+    assert part.stat().st_mtime_ns == stamp  # the finished part was not read again
     assert len(read_back(tmp_path / "run", "b")) == 50
 
 

@@ -24,7 +24,7 @@ U = TypeVar("U")
 class Actors(Generic[U]):
     """Actors of one class, started when there are units for them, kept until the end of the ``with``.
 
-    ``worker(*arguments)`` is made in each actor; it has ``ready()``, which answers when it can work, and ``work``, which
+    ``worker(*arguments)`` is made in each actor; it has ``ready()``, which answers when it can work, and ``work``, that
     does what ``sent(unit)`` says. ``workers`` bounds their number (0: one for each CPU of the cluster); ``opens`` names
     what an actor opens, ``error`` is raised when none of them can.
     """

@@ -34,8 +34,8 @@ class Worker:
             found = ""
         if found != self._token:
             raise RunError(
-                f"{socket.gethostname()} does not see {self._seen.parent}; engine=ray needs the run folder and the input "
-                "on a file system that all machines share, under the same paths"
+                f"{socket.gethostname()} does not see {self._seen.parent}; engine=ray needs the run folder and the "
+                "input on a file system that all machines share, under the same paths"
             )
         return True
 

@@ -108,7 +108,7 @@ def sources_of(config: CorpusConfig) -> dict[str, list[Part]]:
     for name, entry in config.sources.items():
         options = source_options(name, entry.kind, entry.options)
         if entry.rule:
-            code_filter.rule(entry.rule)
+            code_filter.stage(entry.rule, entry.rules, entry.test_theorems)
         quality.check(entry.quality)
         try:
             pieces = split(name, entry.kind, options)
@@ -133,6 +133,8 @@ def _part(config: CorpusConfig, name: str, number: int, parts: int, options: Any
         kind=entry.kind,
         options=to_table(options),
         rule=entry.rule,
+        rules=entry.rules,
+        test_theorems=entry.test_theorems,
         quality=entry.quality,
         models=config.run / "quality",
         min_bytes=config.min_bytes,

@@ -65,7 +65,7 @@ def _input(parts: Sequence[Part]) -> dict[str, Any]:
 def _stages(config: CorpusConfig, entry: SourceEntry) -> list[str]:
     stages = [f"at least {config.min_bytes} bytes"]
     if entry.rule:
-        stages.append(f"code rule {entry.rule}")
+        stages.append(f"code rule {entry.rule} ({entry.rules})")
     if entry.quality.profile:
         stages += [f"{entry.quality.profile}.{line}" for line in quality.describe(quality.load_profile(entry.quality))]
     if config.dedup.enabled:

@@ -48,6 +48,8 @@ class Part:
     kind: str
     options: Mapping[str, Any]
     rule: str
+    rules: str
+    test_theorems: tuple[str, ...]
     quality: QualityEntry
     models: Path
     min_bytes: int
@@ -176,7 +178,7 @@ def _write(file: IO[bytes], document: Document) -> None:
 
 
 class _Signer:
-    """The signatures of a part's kept documents, made in batches and written at the end: 16 bytes and one key a band."""
+    """The signatures of a part's kept documents, made in batches, written at the end: 16 bytes and one key a band."""
 
     def __init__(self, part: Part) -> None:
         self._part = part
@@ -236,7 +238,7 @@ def _through(document: Document, stages: Iterable[Stage], removed: Counter[str])
 def _stages(part: Part) -> list[Stage]:
     stages = [_short(part.min_bytes)]
     if part.rule:
-        stages.append(_coded(code_filter.rule(part.rule)))
+        stages.append(code_filter.stage(part.rule, part.rules, part.test_theorems))
     if part.quality.profile:
         stages += [quality_stage(part.quality, part.models), _short(part.min_bytes)]  # lines may have been taken out
     return stages
@@ -248,10 +250,6 @@ def _short(min_bytes: int) -> Stage:
         return Outcome(document=document, reason="too short" if short else None)
 
     return stage
-
-
-def _coded(rule: code_filter.CodeRule) -> Stage:
-    return lambda document: Outcome(document=document, reason=code_filter.refusal(rule, document.text))
 
 
 def writable(text: str) -> str:

@@ -153,7 +153,8 @@ def _stored(units: Sequence[Unit], run: Run, progress: Progress) -> dict[str, Ro
         unit = mine.get(row["id"])
         if unit is None or row["input"] != unit.input:
             raise DataError(
-                f"{_named(unit, row)}: its input has changed since this build began; use run=OTHER or delete {run.folder}"
+                f"{_named(unit, row)}: its input has changed since this build began; "
+                f"use run=OTHER or delete {run.folder}"
             )
         found[row["id"]] = row
     return found
