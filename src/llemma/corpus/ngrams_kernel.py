@@ -216,11 +216,13 @@ def _group(data: np.ndarray, i: int, end: int) -> int:
 @inlined
 def _code(data: np.ndarray, i: int, width: int) -> int:
     """The place in ``Tables.signs`` of the character of ``width`` bytes at ``i``."""
-    c = data[i]
+    c = int(data[i])
     if width == 2:
-        return ((c & 0x1F) << 6) | (data[i + 1] & 0x3F)
+        code: int = ((c & 0x1F) << 6) | (data[i + 1] & 0x3F)
+        return code
     if width == 3:
-        return ((c & 0x0F) << 12) | ((data[i + 1] & 0x3F) << 6) | (data[i + 2] & 0x3F)
+        code = ((c & 0x0F) << 12) | ((data[i + 1] & 0x3F) << 6) | (data[i + 2] & 0x3F)
+        return code
     code = ((c & 0x07) << 18) | ((data[i + 1] & 0x3F) << 12) | ((data[i + 2] & 0x3F) << 6) | (data[i + 3] & 0x3F)
     return code - 0x1D400 + 0x10000 if 0x1D400 <= code < 0x1D800 else 0
 
@@ -333,7 +335,7 @@ def normal_words(data: np.ndarray, begin: int, end: int, table: Any, out: np.nda
         kind = NORMAL[c]
         if kind == BLANK:
             i += 1
-        elif kind == LETTER or kind == WIDE:
+        elif kind in (LETTER, WIDE):
             quoted = False
             count, i = _lettered(data, i, end, table, count, out)
         elif kind == SEPARATOR:
@@ -382,9 +384,7 @@ class Probe(NamedTuple):
 
 
 @compiled
-def seed_keys(
-    hashes: np.ndarray, first: np.ndarray, length: np.ndarray, salts: np.ndarray, keys: np.ndarray
-) -> None:
+def seed_keys(hashes: np.ndarray, first: np.ndarray, length: np.ndarray, salts: np.ndarray, keys: np.ndarray) -> None:
     """The keys of seeds to ``keys``: each ``length`` word hashes from ``first`` on, with the salt of its length."""
     for i in range(len(first)):
         value = U64(0)

@@ -23,13 +23,17 @@ from typing import Literal
 from llemma.config import build, setting, to_table
 from llemma.corpus import views
 from llemma.corpus.ngrams import Engine, Grams, Run, check_engine
-from llemma.corpus.overlap_items import Field, Item
-from llemma.corpus.overlap_items import present_tasks as present_tasks
+from llemma.corpus.overlap_items import Field, Item, present_tasks
 from llemma.corpus.quality import Outcome
 from llemma.corpus.views import View
 from llemma.errors import DataError
 from llemma.records import Document
 from llemma.run import atomic_file, json_line, read_jsonl
+
+__all__ = [
+    "Hit", "Index", "OverlapConfig", "PaperHit", "build_index", "flattened", "loaded", "paper_hits", "present_tasks",
+    "said", "stage", "stands_alone",
+]  # fmt: skip
 
 FORMAT = 1  # of saved indexes
 CONTEXT = 120  # characters shown on either side of a hit
@@ -290,7 +294,7 @@ def stage(config: OverlapConfig, index_path: Path) -> Callable[[Document], Outco
     """
 
     def judge(document: Document) -> Outcome:
-        index = _loaded(index_path, index_path.stat().st_mtime_ns)
+        index = loaded(index_path)
         if index.config != config:
             raise DataError("was built with other settings; delete it and build it again", where=index_path)
         hits = index.scan(document.text)
@@ -300,6 +304,11 @@ def stage(config: OverlapConfig, index_path: Path) -> Callable[[Document], Outco
         return Outcome(document=document, reason=f"overlap with {hit.task}", detail=said(hit))
 
     return judge
+
+
+def loaded(path: Path) -> Index:
+    """The index in a file, read once by each process."""
+    return _loaded(path, path.stat().st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=4)
@@ -312,5 +321,3 @@ def said(hit: Hit) -> str:
     shown = " ".join(hit.text[:200].split())
     rule = {"ngram": f"n={hit.n}", "text": "exact text"}.get(hit.kind, f"{hit.kind}, below n={hit.n}")
     return f"{hit.task} {hit.problem} ({hit.field}), {hit.words} words, {rule}, view {hit.view}: {shown}"
-
-

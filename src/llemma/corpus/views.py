@@ -9,8 +9,8 @@ separates. In particular
 - letters are case-folded, compatibility forms (``𝑥``, ``ﬁ``, ``ﬀ``) and accents taken off; soft hyphens vanish;
 - dollars, ``\( \[``, braces, ``^``, ``_``, ``&``, ``*``, punctuation, hyphens and minus signs separate, so spacing in
   formulas and Markdown emphasis do not count; neither do ``>`` at the beginning of a quoted line;
-- commands that only set type (``\left``, ``\,``, ``\text``, ``\boxed``, …) vanish, as do ``\cdot``, ``\times``, dots and
-  ``\begin{NAME}``; ``\dfrac`` and ``\frac`` vanish too, so that ``\frac{1}{2}``, ``\dfrac12``, ``1/2`` and ``½`` agree;
+- commands that only set type (``\left``, ``\,``, ``\text``, ``\boxed``, …) vanish, and so do ``\cdot``, ``\times``,
+  dots and ``\begin{NAME}``; ``\dfrac`` and ``\frac`` vanish too: ``\frac{1}{2}``, ``\dfrac12``, ``1/2``, ``½`` agree;
 - synonyms are one word (``\leq`` = ``\le`` = ``≤``), symbols have the name of their command (``π`` = ``\pi``);
 - ``1,000`` = ``1{,}000`` = ``1\,000`` = ``1000``; superscript digits are digits.
 
@@ -42,16 +42,20 @@ class Word:
 
 
 # Commands that leave no word: they set type, or say what is said by nothing at all in another copy.
-DROPPED = frozenset(
-    """left right middle big bigl bigr bigm bigg biggl biggr biggm displaystyle textstyle scriptstyle
-    scriptscriptstyle limits nolimits quad qquad enspace enskip thinspace negthinspace medspace thickspace hspace
-    hskip kern mkern mskip hfill hfil vspace vskip smallskip medskip bigskip noindent indent par newline linebreak
-    nobreak nonumber notag text textnormal textrm textbf textit textsf texttt textsc emph mathrm mathbf mathit mathsf
-    mathtt mathcal mathbb mathfrak mathscr boldsymbol bm pmb rm bf it sf tt sc cal mbox hbox fbox box boxed operatorname
-    mathop mathbin mathrel mathord mathopen mathclose mathpunct phantom hphantom vphantom smash strut centering
-    hline cr tag label ldots cdots dots dotsc dotsb dotsm dotsi vdots ddots cdot times ast mid vert lvert rvert colon
-    prime textdollar dollar relax protect ensuremath tiny small normalsize large huge""".split()
-)
+DROPPED = frozenset((
+    "left", "right", "middle", "big", "bigl", "bigr", "bigm", "bigg", "biggl", "biggr", "biggm", "displaystyle",
+    "textstyle", "scriptstyle", "scriptscriptstyle", "limits", "nolimits", "quad", "qquad", "enspace", "enskip",
+    "thinspace", "negthinspace", "medspace", "thickspace", "hspace", "hskip", "kern", "mkern", "mskip", "hfill",
+    "hfil", "vspace", "vskip", "smallskip", "medskip", "bigskip", "noindent", "indent", "par", "newline", "linebreak",
+    "nobreak", "nonumber", "notag", "text", "textnormal", "textrm", "textbf", "textit", "textsf", "texttt", "textsc",
+    "emph", "mathrm", "mathbf", "mathit", "mathsf", "mathtt", "mathcal", "mathbb", "mathfrak", "mathscr",
+    "boldsymbol", "bm", "pmb", "rm", "bf", "it", "sf", "tt", "sc", "cal", "mbox", "hbox", "fbox", "box", "boxed",
+    "operatorname", "mathop", "mathbin", "mathrel", "mathord", "mathopen", "mathclose", "mathpunct", "phantom",
+    "hphantom", "vphantom", "smash", "strut", "centering", "hline", "cr", "tag", "label", "ldots", "cdots", "dots",
+    "dotsc", "dotsb", "dotsm", "dotsi", "vdots", "ddots", "cdot", "times", "ast", "mid", "vert", "lvert", "rvert",
+    "colon", "prime", "textdollar", "dollar", "relax", "protect", "ensuremath", "tiny", "small", "normalsize",
+    "large", "huge",
+))  # fmt: skip
 SYNONYMS = {
     "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge", "neq": "ne", "lt": "<", "gt": ">", "to": "rightarrow",
     "longrightarrow": "rightarrow", "implies": "rightarrow", "iff": "leftrightarrow", "gets": "leftarrow",
