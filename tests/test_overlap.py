@@ -10,9 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
-import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,14 @@ from hypothesis import strategies as st
 from llemma.corpus import ngrams, ngrams_kernel, views
 from llemma.corpus.ngrams import Grams, Run
 from llemma.corpus.overlap import (
-    Hit, Index, OverlapConfig, PaperHit, build_index, flattened, paper_hits, present_tasks, stage, stands_alone,
+    Index,
+    OverlapConfig,
+    PaperHit,
+    build_index,
+    flattened,
+    paper_hits,
+    present_tasks,
+    stage,
 )  # fmt: skip
 from llemma.corpus.overlap_items import Item, task_items
 from llemma.errors import ConfigError, DataError
@@ -38,8 +43,8 @@ needs_data = pytest.mark.skipif(
 )
 
 LONG = (
-    "A gardener plants $\\frac{3}{4}$ of her beds with tulips and the remaining beds with roses. If every bed of tulips "
-    "holds 48 bulbs and every bed of roses holds 12 bushes, and if she plants $x \\leq 40$ beds in all, what is the "
+    "A gardener plants $\\frac{3}{4}$ of her beds with tulips and the remaining beds with roses. If every bed of "
+    "tulips holds 48 bulbs and every bed of roses holds 12 bushes, and if she plants $x \\leq 40$ beds in all, what is the "
     "largest possible sum $S(x) = 36x + 3x$ of bulbs and bushes that she can plant before the first of May?"
 )
 MIDDLE = "Find the remainder when $7^{100} + 11^{100}$ is divided by $\\left( 5 + 8 \\right)$, without a calculator."

@@ -4,8 +4,8 @@ Profile ``strict`` looks in two views of a text (``views``): words as they stand
 copies (LaTeX spelling, spacing, case, Markdown). For each n asked for, an item of at least n words is hit by n of its
 words in a row; a shorter one only as a whole. Items below ``floor`` words also need to stand alone (between the ends of
 lines or sentences): in running text a few words may agree by chance. Below ``shortest`` nothing is looked for.
-A question with choices below 15 words is hit only where half the words of its choices follow. In the normal view a hit has at
-least one word of three letters: lists of numbers or letters are nobody's.
+A question with choices below 15 words is hit only where half the words of its choices follow. In the normal view a hit
+has at least one word of three letters: lists of numbers or letters are nobody's.
 
 Profile ``paper`` is the protocol of Llemma's section 3.5 (check_overlap.py of wellecks/overlap @efd26be): words as they
 stand, n-grams only, so that an item of fewer than n words is never hit; n = -1 looks for the item's text as a whole.
