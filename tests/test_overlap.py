@@ -44,8 +44,8 @@ needs_data = pytest.mark.skipif(
 
 LONG = (
     "A gardener plants $\\frac{3}{4}$ of her beds with tulips and the remaining beds with roses. If every bed of "
-    "tulips holds 48 bulbs and every bed of roses holds 12 bushes, and if she plants $x \\leq 40$ beds in all, what is the "
-    "largest possible sum $S(x) = 36x + 3x$ of bulbs and bushes that she can plant before the first of May?"
+    "tulips holds 48 bulbs and every bed of roses holds 12 bushes, and if she plants $x \\leq 40$ beds in all, what is "
+    "the largest possible sum $S(x) = 36x + 3x$ of bulbs and bushes that she can plant before the first of May?"
 )
 MIDDLE = "Find the remainder when $7^{100} + 11^{100}$ is divided by $\\left( 5 + 8 \\right)$, without a calculator."
 SHORT = "Compute $\\dbinom{1293}{2}$."

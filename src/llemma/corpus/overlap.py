@@ -206,11 +206,17 @@ def build_index(items: Sequence[Item], config: OverlapConfig) -> Index:
 
 # --- short items ------------------------------------------------------------------------------------------------
 
-_MARKUP = r"[\s$\\()\[\]{}*_#>|~`\"'“”‘’«»-]"
-_LABEL = r"(?:\(?(?:[0-9]{1,3}|[a-z]|[ivx]{1,5})[.):]|[0-9]+(?:\.[0-9]+)+\.?)"
-_NAMED = r"(?:problem|exercise|question|example|task|q|ex|prob)s?\.?\s*[0-9.]*\s*[:.)]?"
-_OPENS = re.compile(rf"(?:^|[\n.?!:;])(?:{_MARKUP}|{_LABEL}|{_NAMED})*$", re.IGNORECASE)
-_CLOSES = re.compile(rf"[^\S\n]*(?:{_MARKUP}|\\[,;!. ])*?(?:[.?!:;]|\n|$)")
+# What may stand between an item and the end of its line or sentence: markup, and commands that leave no word. Every
+# alternative begins with another character, so that no text is tried in many ways.
+_NAMES = "|".join(sorted((*views.DROPPED, *views.FRACTIONS), key=len, reverse=True))
+_QUIET = (
+    r"(?:[\s$()\[\]{}*_#>|~`\"'“”‘’«»^&-]|\\(?![A-Za-z])[,;:!]?"
+    rf"|\\(?:(?:begin|end)\{{[A-Za-z*]{{1,20}}\}}|(?:{_NAMES})(?![A-Za-z])))"
+)
+_LABEL = r"\(?(?:[0-9]{1,3}|[a-z]|[ivx]{1,5})[.):]|[0-9]+(?:\.[0-9]+)+\.?"
+_NAMED = r"(?:problem|exercise|question|example|task|prob|ex|q)s?\.?\s*[0-9.]*\s*[:.)]?"
+_OPENS = re.compile(rf"(?:^|[\n.?!:;])(?:{_LABEL}|{_NAMED}|{_QUIET})*+$", re.IGNORECASE)
+_CLOSES = re.compile(rf"{_QUIET}*?(?:[.?!:;]|\n|$)")
 
 
 def stands_alone(text: str, start: int, end: int) -> bool:
