@@ -25,7 +25,7 @@ MIX = U64(0xFF51AFD7ED558CCD)
 # --- classes of bytes -------------------------------------------------------------------------------------------
 
 SPACE, LEAD = 1, 2  # raw view: white space; perhaps the first byte of wider white space
-SEPARATOR, LETTER, DIGIT, OPERATOR, BACKSLASH, NEWLINE, QUOTE, BLANK, WIDE = range(9)  # normal view
+SEPARATOR, LETTER, DIGIT, OPERATOR, BACKSLASH, BLANK, WIDE = range(7)  # normal view
 DROP, KEEP, GROUP, FRACTION = range(4)  # commands
 
 
@@ -62,9 +62,8 @@ def _normal_classes() -> np.ndarray:
         elif char.isdigit():
             found[byte] = DIGIT
     found[128:] = WIDE
-    for char, kind in ((" ", BLANK), ("\t", BLANK), ("\n", NEWLINE), ("\\", BACKSLASH), (">", QUOTE)):
+    for char, kind in ((" ", BLANK), ("\t", BLANK), ("\\", BACKSLASH), ("+", OPERATOR), ("=", OPERATOR)):
         found[ord(char)] = kind
-    found[[ord("+"), ord("="), ord("<")]] = OPERATOR
     return found
 
 
@@ -329,32 +328,20 @@ def _command(data: np.ndarray, i: int, end: int, table: Any, count: int, out: np
 def normal_words(data: np.ndarray, begin: int, end: int, table: Any, out: np.ndarray) -> int:
     """As ``raw_words``, in the words of the normal view."""
     count, i = 0, begin
-    quoted = True  # at the beginning of a line, where > is a mark of quotation
     while i < end:
         c = data[i]
         kind = NORMAL[c]
-        if kind == BLANK:
+        if kind in (BLANK, SEPARATOR):
             i += 1
         elif kind in (LETTER, WIDE):
-            quoted = False
             count, i = _lettered(data, i, end, table, count, out)
-        elif kind == SEPARATOR:
-            quoted = False
-            i += 1
-        elif kind == NEWLINE:
-            quoted = True
-            i += 1
         elif kind == DIGIT:
-            quoted = False
             count, i = _number(data, i, end, count, out)
         elif kind == BACKSLASH:
             count, i = _command(data, i, end, table, count, out)
-            quoted = data[i - 1] == 0x0A
-        else:  # an operator, or > that may be a mark of quotation
-            if kind == OPERATOR or not quoted:
-                out[count, 0], out[count, 1], out[count, 2] = (EMPTY ^ U64(c)) * STEP, i, i + 1
-                count += 1
-                quoted = False
+        else:
+            out[count, 0], out[count, 1], out[count, 2] = (EMPTY ^ U64(c)) * STEP, i, i + 1
+            count += 1
             i += 1
     return count
 
