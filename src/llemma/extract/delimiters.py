@@ -7,7 +7,7 @@ $10" is never taken for mathematics, whatever the settings.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 Add = Callable[[str, bool, str], str]
@@ -42,8 +42,6 @@ _STANDARD = (Pair("$$", "$$", True), Pair("\\[", "\\]", True), Pair("\\(", "\\)"
 _DOLLAR = Pair("$", "$", False)
 _HEAD = 3000  # characters in which a page says which renderer it loads
 _MOST = 400_000  # characters of scripts that are looked through
-_SCRIPT = "[sS][cC][rR][iI][pP][tT]"  # written out, as a search for what begins with "<" jumps from one to the next
-_SCRIPTS = re.compile(rf"<(?:{_SCRIPT}[^>]*>[^<]*(?:<(?!/{_SCRIPT})[^<]*)*|[lL][iI][nN][kK][^>]*>)")
 _RENDERER = re.compile(
     r"[Mm]ath[Jj]ax|MATHJAX|[Kk]a[Tt]e[Xx]|js[Mm]ath|renderMathInElement|[Tt]e[Xx][Zz]illa|mathml\.js|ASCIIMath|[Aa]scii[Mm]ath"
 )
@@ -63,8 +61,8 @@ _ASCII = re.compile(
 
 
 def rules_of(page: str) -> Rules:
-    """The delimiters of a page, from its scripts and the head of its source."""
-    scripts = "\n".join([page[:_HEAD], *_SCRIPTS.findall(page, _HEAD)])[:_MOST]
+    """The delimiters of a serialised page, from its scripts, its links to style sheets and the head of its source."""
+    scripts = "\n".join([page[:_HEAD], *_between(page, "<script", "</script>"), *_between(page, "<link", ">")])[:_MOST]
     lower = scripts.lower()
     if not any(name in lower for name in _RENDERERS) or not _RENDERER.search(scripts):
         return Rules((*_STANDARD, _DOLLAR), False, False, False)
@@ -88,6 +86,17 @@ def rules_of(page: str) -> Rules:
     }
     ordered = sorted(unique.values(), key=lambda pair: -len(pair.left))
     return Rules(tuple(ordered), True, told, ascii_math)
+
+
+def _between(page: str, left: str, right: str) -> Iterator[str]:
+    """The parts of a page behind its head that begin and end so, until there is more than is looked through."""
+    size, place = 0, page.find(left, _HEAD)
+    while place >= 0 and size < _MOST:
+        end = page.find(right, place)
+        end = end if end >= 0 else len(page)
+        yield page[place:end]
+        size += end - place
+        place = page.find(left, end)
 
 
 def _pairs(page: str, start: int, display: bool) -> list[Pair]:
