@@ -18,6 +18,7 @@ ENVIRONMENTS = (
 )
 _LONGEST = 20_000  # characters of one formula
 _BUDGET = 3_000_000  # characters looked through for closing delimiters in one page
+_MOST_OPENINGS = 200_000  # delimiters of one page that are looked at; a book of 10 MB has fewer
 
 
 class Pair(NamedTuple):
@@ -122,12 +123,18 @@ class Finder:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self._budget = _BUDGET
+        self._openings = _MOST_OPENINGS
         self._pairs = {pair.left: pair for pair in rules.pairs}
         lefts = "|".join(re.escape(left) for left in self._pairs)
         tick = "|`" if rules.ascii else ""
         self._open = re.compile(rf"\\\\(?!\[|\()|\\\$|{lefts}|\\begin\{{((?:{ENVIRONMENTS})\*?)\}}{tick}")
         self.marks = tuple({left[0] if left[0] == "$" else left for left in self._pairs} | {"\\begin{"} | set(tick[1:]))
         self._close = {pair.right: _closing(pair.right) for pair in rules.pairs}
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the page had more delimiters than are looked at."""
+        return not self._openings
 
     def replace(self, text: str, add: Add, *, certain: bool = False) -> str:
         """The text with its formulas replaced by what ``add(tex, display, kind)`` returns for them.
@@ -137,7 +144,8 @@ class Finder:
         out: list[str] = []
         ahead: dict[str, int] = {}
         done = place = 0
-        while found := self._open.search(text, place):
+        while (found := self._open.search(text, place)) and self._openings:
+            self._openings -= 1
             opening = found[0]
             place = found.end()
             if opening in ("\\\\", "\\$"):

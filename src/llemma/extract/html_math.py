@@ -431,9 +431,11 @@ class _Walk:
 
     def image(self, i: int, tag: Tag) -> int:
         """An image is text when it is a formula."""
-        formula = image_formula(attributes(self.parts[i]), i < self.display_end)
-        if formula is not None:
-            self._put(formula)
+        if self.effort < _MOST_EFFORT:
+            self.effort += 6
+            formula = image_formula(attributes(self.parts[i]), i < self.display_end)
+            if formula is not None:
+                self._put(formula)
         return i
 
     def math(self, i: int, tag: Tag) -> int:
@@ -508,7 +510,8 @@ class _Walk:
             why={f"{kind}: {reason}": count for (kind, reason), count in sorted(self.lost.items())},
             kinds=dict(kinds),
         )
-        meta = {"truncated": True} if self.truncated else {}
+        given_up = self.effort >= _MOST_EFFORT or self.finder.exhausted or self.certain.exhausted
+        meta = {"truncated": True} if self.truncated or given_up else {}
         return Extracted(text=text.strip(), title=self.title, formulas=ledger, meta=meta)
 
 

@@ -108,10 +108,13 @@ def _may_be_deep(page: str, data: bytes) -> bool:
     size = max(4096, len(steps) // 64)
     starts = np.arange(0, len(steps), size)
     opened = np.cumsum(np.add.reduceat(steps, starts, dtype=np.int64))
+    void = counted = 0
     for start, count in zip(starts.tolist(), opened.tolist(), strict=True):
-        if count > _DEEPEST * 2:
-            head = page[: start + size]
-            if count - sum(map(head.count, _VOID_TAGS)) > _DEEPEST * 2:
+        if count - void > _DEEPEST * 2:
+            part = page[counted : start + size]
+            void += sum(map(part.count, _VOID_TAGS))
+            counted = start + size
+            if count - void > _DEEPEST * 2:
                 return True
     return False
 
