@@ -30,8 +30,8 @@ class Kind:
     """A format: the endings of its files' names, and the function that reads it (module of ``extract``: name).
 
     A file of a format that is ``open`` takes in others from its folder when it is named itself: its function has the
-    parameter ``beside: Path | None``. ``archive`` formats hold many documents: their function is ``(path: Path, *, max_bytes: int) ->
-    Iterator[Extracted]``. ``starts`` are bytes that files of this kind begin with, for standard input and names
+    parameter ``beside: Path | None``. ``archive`` formats hold many documents: their function is
+    ``(path: Path, *, max_bytes: int) -> Iterator[Extracted]``. ``starts`` are bytes that files of this kind begin with, for standard input and names
     without a known ending.
     """
 
