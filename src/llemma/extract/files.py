@@ -31,8 +31,8 @@ class Kind:
 
     A file of a format that is ``open`` takes in others from its folder when it is named itself: its function has the
     parameter ``beside: Path | None``. ``archive`` formats hold many documents: their function is
-    ``(path: Path, *, max_bytes: int) -> Iterator[Extracted]``. ``starts`` are bytes that files of this kind begin with, for standard input and names
-    without a known ending.
+    ``(path: Path, *, max_bytes: int) -> Iterator[Extracted]``. ``starts`` are bytes that files of this kind begin
+    with, for standard input and names without a known ending.
     """
 
     endings: tuple[str, ...]
