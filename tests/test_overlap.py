@@ -79,7 +79,7 @@ def kernel_words(text: str, view: views.View) -> list[tuple[int, int, int]]:
     """Hash, first character and end of each word, by the compiled loops."""
     data = text.encode("utf-8", "surrogatepass")
     out = np.empty((3 * len(data) + 4, 3), dtype=np.uint64)
-    flat = np.frombuffer(data, dtype=np.uint8)
+    flat = np.frombuffer(data + ngrams.PADDING, dtype=np.uint8)
     if view == "raw":
         count = ngrams_kernel.raw_words(flat, 0, len(data), out)
     else:
@@ -89,7 +89,8 @@ def kernel_words(text: str, view: views.View) -> list[tuple[int, int, int]]:
 
 
 def defined_words(text: str, view: views.View) -> list[tuple[int, int, int]]:
-    return [(ngrams_kernel.word_hash(word.text), word.start, word.end) for word in views.words(text, view)]
+    hashed = ngrams_kernel.raw_hash if view == "raw" else ngrams_kernel.word_hash
+    return [(hashed(word.text), word.start, word.end) for word in views.words(text, view)]
 
 
 @settings(max_examples=600)
@@ -109,7 +110,7 @@ def test_raw_words_are_those_of_split_for_every_character() -> None:
     text = "".join(f"a{chr(code)}" for code in range(0x3400))
     data = text.encode("utf-8")
     out = np.empty((len(data), 3), dtype=np.uint64)
-    count = ngrams_kernel.raw_words(np.frombuffer(data, dtype=np.uint8), 0, len(data), out)
+    count = ngrams_kernel.raw_words(np.frombuffer(data + ngrams.PADDING, dtype=np.uint8), 0, len(data), out)
     spans = out[:count, 1:].astype(int).tolist()
     assert [data[start:end].decode() for start, end in spans] == text.split()
     assert [chr(code) for code in range(0x3400, 0x110000) if chr(code).isspace()] == []  # none is left out above

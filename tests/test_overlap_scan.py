@@ -24,7 +24,8 @@ from adder import TASK, Adder, config
 from llemma.config import resolve
 from llemma.corpus import overlap_scan
 from llemma.corpus.overlap_items import generations, task_items
-from llemma.corpus.overlap_scan import ScanConfig, corpus_files, scan
+from llemma.corpus.overlap_scan import corpus_files, scan
+from llemma.corpus.overlap_settings import ScanConfig
 from llemma.errors import ConfigError, DataError, RunError
 from llemma.evaluate.evaluate import evaluate
 from llemma.evaluate.overlap import read_overlap

@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from llemma.config import build, setting, to_table
+from llemma.config import build, to_table
 from llemma.corpus import views
-from llemma.corpus.ngrams import Engine, Grams, Run, check_engine
-from llemma.corpus.overlap_items import Field, Item, present_tasks
+from llemma.corpus.ngrams import Grams, Run, check_engine
+from llemma.corpus.overlap_items import Item, present_tasks
+from llemma.corpus.overlap_settings import Engine, Field, OverlapConfig, View
 from llemma.corpus.quality import Outcome
-from llemma.corpus.views import View
 from llemma.errors import DataError
 from llemma.records import Document
 from llemma.run import atomic_file, json_line, read_jsonl
@@ -41,39 +41,6 @@ SHOWN = 2_000  # characters of the hit itself that are kept
 NEAR = 800  # characters behind a question in which its choices are looked for
 GENERIC = 15  # words below which a question with choices is recognised by them only
 FULL_TEXT = -1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverlapConfig:
-    """What counts as a copy of an item. As a table of a recipe it takes the documents with a copy out."""
-
-    tasks: tuple[str, ...] = setting((), "tasks whose items are looked for; present: all whose data are here")
-    n: tuple[int, ...] = setting((30, 20), "words in a row that make a hit; shorter items as a whole")
-    profile: Literal["strict", "paper"] = setting("strict", "strict, or paper: n-grams of words as they stand alone")
-    views: tuple[View, ...] = setting((), "raw, normal (default: both; paper: raw)")
-    fields: tuple[Field, ...] = setting(("problem", "solution"), "what of a task: problem, solution")
-    floor: int = setting(10, "items of fewer words count only where they stand alone (strict)")
-    shortest: int = setting(3, "problems of fewer words are not looked for (strict)")
-    engine: Engine = setting("auto", "numba, python (slow), or auto")
-
-    def __post_init__(self) -> None:
-        least = -1 if self.profile == "paper" else 1
-        if not self.n or any(n < least or n == 0 for n in self.n):
-            raise ValueError(f"n={self.n}: give numbers of words, such as n=30,20 (-1 only with profile=paper)")
-        if self.profile == "paper" and self.views not in ((), ("raw",)):
-            raise ValueError("profile=paper knows the view raw alone")
-        if not 1 <= self.shortest <= self.floor:
-            raise ValueError(f"shortest={self.shortest} floor={self.floor}: 1 <= shortest <= floor must hold")
-
-    @property
-    def seen(self) -> tuple[View, ...]:
-        """The views that are searched."""
-        return self.views or (("raw",) if self.profile == "paper" else views.VIEWS)
-
-    @property
-    def grams(self) -> tuple[int, ...]:
-        """The numbers of words in a row, the greatest first."""
-        return tuple(sorted({n for n in self.n if n > 0}, reverse=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

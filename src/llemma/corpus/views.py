@@ -7,8 +7,8 @@ page. A word is a run of letters, a number, the name of a command or symbol, ``+
 particular
 
 - letters are case-folded, compatibility forms (``𝑥``, ``ﬁ``, ``ﬀ``) and accents taken off; soft hyphens vanish;
-- dollars, ``\( \[``, braces, ``^``, ``_``, ``&``, ``*``, ``<``, ``>``, punctuation, hyphens and minus signs separate, so
-  that spacing in formulas, Markdown emphasis and the marks of quoted lines do not count;
+- dollars, ``\( \[``, braces, ``^``, ``_``, ``&``, ``*``, ``<``, ``>``, punctuation, hyphens and minus signs separate:
+  spacing in formulas, Markdown emphasis and the marks of quoted lines do not count;
 - commands that only set type (``\left``, ``\,``, ``\text``, ``\boxed``, …) vanish, and so do ``\cdot``, ``\times``,
   dots and ``\begin{NAME}``; ``\dfrac`` and ``\frac`` vanish too: ``\frac{1}{2}``, ``\dfrac12``, ``1/2``, ``½`` agree;
 - synonyms are one word (``\leq`` = ``\le`` = ``≤``), symbols have the name of their command (``π`` = ``\pi``);
@@ -26,10 +26,10 @@ import functools
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Literal
 
-View = Literal["raw", "normal"]
-VIEWS: tuple[View, ...] = ("raw", "normal")
+from llemma.corpus.overlap_settings import VIEWS, View
+
+__all__ = ["VIEWS", "View", "Word", "sign", "words"]
 
 
 @dataclass(frozen=True, slots=True)
