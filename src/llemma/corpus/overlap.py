@@ -4,8 +4,8 @@ Profile ``strict`` looks in two views of a text (``views``): words as they stand
 copies (LaTeX spelling, spacing, case, Markdown). For each n asked for, an item of at least n words is hit by n of its
 words in a row; a shorter one only as a whole. Items below ``floor`` words also need to stand alone (between the ends of
 lines or sentences): in running text a few words may agree by chance. Below ``shortest`` nothing is looked for.
-A question with choices below 15 words is hit only where half the words of its choices follow. In the normal view a hit
-has at least one word of three letters: lists of numbers or letters are nobody's.
+A question with choices below 15 words is hit only where half the words of its choices follow. A hit has at least one
+word of three letters: lists of numbers or letters are nobody's.
 
 Profile ``paper`` is the protocol of Llemma's section 3.5 (check_overlap.py of wellecks/overlap @efd26be): words as they
 stand, n-grams only, so that an item of fewer than n words is never hit; n = -1 looks for the item's text as a whole.
@@ -121,8 +121,8 @@ class Index:
     def _judged(self, text: str, run: Run, view: View, length: int) -> Hit | None:
         item = self.items[run.item]
         n = next(n for n in self.config.grams if run.words >= min(n, length))
-        if view == "normal" and not any(len(word) > 2 for word in self._letters(run)):
-            return None  # a b c d …, 1 2 3 4 …
+        if self.config.profile == "strict" and not self._says_something(run, view):
+            return None
         if run.words >= n:
             return self._hit(text, run, view, "ngram", n)
         if item.choices and length < GENERIC and not _follow(item.choices, text[run.end : run.end + NEAR]):
@@ -131,10 +131,10 @@ class Index:
             return self._hit(text, run, view, "whole", n)
         return self._hit(text, run, view, "alone", n) if stands_alone(text, run.start, run.end) else None
 
-    def _letters(self, run: Run) -> Iterator[str]:
-        """The words of a run that are not numbers."""
-        words = self.grams["normal"].texts(run.item)[run.place : run.place + run.words]
-        return (word for word in words if not word.isdecimal())
+    def _says_something(self, run: Run, view: View) -> bool:
+        """Whether the words of a run are more than a list of numbers or letters."""
+        words = self.grams[view].texts(run.item)[run.place : run.place + run.words]
+        return any(map(_WORDLIKE.search, words))
 
     def _hit(
         self, text: str, run: Run, view: View, kind: Literal["ngram", "whole", "alone", "text"], n: int
@@ -170,6 +170,8 @@ def build_index(items: Sequence[Item], config: OverlapConfig) -> Index:
     """The index of some items. Raises ConfigError when the engine asked for is not installed."""
     return Index(items, config)
 
+
+_WORDLIKE = re.compile(r"[^\W\d_]{3}")
 
 # --- short items ------------------------------------------------------------------------------------------------
 
