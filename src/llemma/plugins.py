@@ -41,6 +41,7 @@ EXTRA_OF = {
     "selectolax": "corpus",
     "fastwarc": "corpus",
     "zstandard": "corpus",
+    "numba": "corpus",
 }
 
 
