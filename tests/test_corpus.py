@@ -15,50 +15,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tokenizers
 
+from corpora import lines, read_back, recipe, snapshot, write_jsonl
 from llemma.config import build
 from llemma.corpus import code_filter
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
-from llemma.corpus.shards import ShardWriter, open_shard, read_manifest
+from llemma.corpus.shards import docs_path, open_shard, read_manifest
 from llemma.errors import ConfigError, DataError
 from llemma.tokens.tokenizer import END, load_tokenizer
 
 POISON = f"A text with {END} inside, twice: {END}, which is not the end of a document."
-
-
-def write_jsonl(path: Path, texts: list[str]) -> Path:
-    path.write_text("".join(json.dumps({"id": f"d{i}", "text": t}) + "\n" for i, t in enumerate(texts)))
-    return path
-
-
-def recipe(run: Path, sources: dict[str, Any], **keys: Any) -> CorpusConfig:
-    table = {"run": str(run), "sources": sources, "tokenizer": {"vocab_size": 400}, **keys}
-    return build(CorpusConfig, table)
-
-
-def lines(count: int, *, word: str = "lemma") -> list[str]:
-    return [f"The {word} number {n} says that {n} + {n * n} is {n + n * n}." for n in range(count)]
-
-
-def read_back(folder: Path, source: str, split: str | None = None) -> list[str]:
-    """The documents of a source by reading shards with nothing of ours: raw file, split at id 0, decoded."""
-    inner = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    found = []
-    for shard in json.loads((folder / "manifest.json").read_text())["shards"]:
-        if shard["source"] == source and split in (None, shard["split"]):
-            ids = np.frombuffer((folder / shard["file"]).read_bytes(), dtype="<u2").tolist()
-            assert ids[-1] == 0, "a shard ends with a whole document"
-            start = 0
-            while start < len(ids):
-                end = ids.index(0, start)
-                found.append(inner.decode(ids[start:end]))
-                start = end + 1
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +84,11 @@ def test_every_shard_has_its_sha256_and_nothing_else_lies_there(built):
         data = (built / shard["file"]).read_bytes()
         assert hashlib.sha256(data).hexdigest() == shard["sha256"]
         assert len(data) == 2 * shard["tokens"]
-    assert {str(p.relative_to(built)) for p in (built / "shards").iterdir()} == {s["file"] for s in manifest["shards"]}
+        documents = docs_path(built / shard["file"]).read_bytes()
+        assert hashlib.sha256(documents).hexdigest() == shard["docs_sha256"]
+        assert documents.count(b"\n") == shard["documents"]
+    files = [built / s["file"] for s in manifest["shards"]]
+    assert set((built / "shards").iterdir()) == {*files, *map(docs_path, files)}
     tokenizer = (built / "tokenizer.json").read_bytes()
     assert manifest["tokenizer"] == {"sha256": hashlib.sha256(tokenizer).hexdigest(), "vocab_size": 400}
     assert not list(built.rglob("*.part"))
@@ -295,33 +269,18 @@ def test_half_surrogate_pairs_in_text_and_id_do_no_harm(tmp_path):
     assert read_manifest(run)["samples"]["mine"][0]["id"] == "?"
 
 
-def test_token_ids_beyond_16_bits_are_refused(tmp_path):
-    with ShardWriter(tmp_path, "a", "train", 100) as writer:
-        writer.add(np.array([65_535, 0]))
-    assert writer.shards[0].tokens == 2
-
-    def write() -> None:
-        with ShardWriter(tmp_path, "b", "train", 100) as writer:
-            writer.add(np.array([1, 0]))
-            writer.add(np.array([65_536, 0]))
-
-    with pytest.raises(DataError, match="token id 65536 does not fit into 16 bits; use a vocabulary below 65,536"):
-        write()
-    assert [p.name for p in tmp_path.iterdir()] == ["a-train-00000.bin"]
-
-
-def test_a_tokenizer_with_a_large_vocabulary_is_refused_through_the_pipeline(tmp_path):
+def test_a_tokenizer_with_a_large_vocabulary_gives_shards_of_32_bits(tmp_path):
     vocab = {chr(0x20000 + n): n + 1 for n in range(42_000)} | {chr(0x30000 + n): n + 42_001 for n in range(30_000)}
     inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({END: 0, **vocab}, unk_token=END))
     inner.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
     inner.save(str(tmp_path / "tokenizer.json"))
     assert load_tokenizer(tmp_path).vocab_size == 72_001
-    sources = {
-        "mine": {"kind": "jsonl", "options": {"paths": [str(write_jsonl(tmp_path / "a.jsonl", [chr(0x37000) * 30]))]}}
-    }
-    config = recipe(tmp_path / "run", sources, tokenizer={"path": str(tmp_path / "tokenizer.json")})
-    with pytest.raises(DataError, match="does not fit into 16 bits"):
-        build_corpus(config)
+    rare = chr(0x37000)
+    sources = {"mine": {"kind": "jsonl", "options": {"paths": [str(write_jsonl(tmp_path / "a.jsonl", [rare * 30]))]}}}
+    config = recipe(tmp_path / "run", sources, tokenizer={"path": str(tmp_path / "tokenizer.json")}, valid_share=0)
+    (shard,) = build_corpus(config)["shards"]
+    assert shard["dtype"] == "uint32"
+    assert np.fromfile(tmp_path / "run" / shard["file"], "<u4").tolist() == [vocab[rare]] * 30 + [0]
 
 
 def test_a_second_corpus_can_use_the_tokenizer_of_the_first(built, tmp_path):
@@ -329,15 +288,6 @@ def test_a_second_corpus_can_use_the_tokenizer_of_the_first(built, tmp_path):
     build_corpus(recipe(tmp_path / "run", sources, tokenizer={"path": str(built)}))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (tmp_path / "run" / name).read_bytes() == (built / name).read_bytes()
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file's content; the manifest without the seconds it took, no settings of the machine."""
-    found = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-    manifest = json.loads(found.pop("manifest.json"))
-    del manifest["seconds"]
-    del found["config.json"]
-    return found | {"manifest.json": json.dumps(manifest).encode()}
 
 
 def test_the_same_recipe_gives_the_same_bytes(built, tmp_path):
@@ -359,14 +309,14 @@ def test_a_build_that_failed_goes_on_after_the_cause_is_mended(tmp_path):
     second = tmp_path / "b.jsonl"
     second.write_text("not JSON\n")
     sources = {n: {"kind": "jsonl", "options": {"paths": [str(p)]}} for n, p in (("a", first), ("b", second))}
-    config = recipe(tmp_path / "run", sources, tokenizer={"path": str(tokenizer_file(tmp_path))})
-    with pytest.raises(DataError, match=r"b\.jsonl:1: not valid JSON"):
+    config = recipe(tmp_path / "run", sources, tokenizer={"path": str(tokenizer_file(tmp_path))}, keep_text=True)
+    with pytest.raises(DataError, match=r"source b, part 1 of 1, b\.jsonl: .*b\.jsonl:1: not valid JSON"):
         build_corpus(config)
-    shard = tmp_path / "run" / "shards" / "a-train-00000.bin"
-    stamp = shard.stat().st_mtime_ns
+    part = tmp_path / "run" / "parts" / "a-00000.jsonl"
+    stamp = part.stat().st_mtime_ns
     write_jsonl(second, lines(50, word="theorem"))
     build_corpus(config)
-    assert shard.stat().st_mtime_ns == stamp  # the finished source was not done again
+    assert part.stat().st_mtime_ns == stamp  # the finished part was not read again
     assert len(read_back(tmp_path / "run", "b")) == 50
 
 

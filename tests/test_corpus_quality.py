@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
+from corpora import read_back, snapshot
 from llemma.config import build, resolve
 from llemma.corpus.mathscore import load_mathscore
-from llemma.corpus.pipeline import CorpusConfig, build_corpus, plan
+from llemma.corpus.pipeline import CorpusConfig, build_corpus
+from llemma.corpus.plan import plan
 from llemma.corpus.quality_models import ExampleSource, QualityConfig, default_sources, train_models
 from llemma.corpus.shards import read_manifest
 from llemma.errors import ConfigError, DataError
-from test_corpus import read_back, snapshot
 
 MARKED = (
     "Theorem {0}. Let $f_{{{0}}}$ be a continuous function on a compact set of the real line. Then the function is "

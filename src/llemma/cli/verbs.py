@@ -30,7 +30,8 @@ def _tour(call: Call) -> int:
 
 
 def _corpus(call: Call) -> int:
-    from llemma.corpus.pipeline import build_corpus, plan
+    from llemma.corpus.pipeline import build_corpus
+    from llemma.corpus.plan import plan
 
     if call.settings.dry_run:
         _show_plan(plan(call.settings), call.json)
@@ -54,14 +55,31 @@ def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
         print_json(plan)
         return
     for key, value in plan.items():
-        if not isinstance(value, dict):
-            print(f"{key}: {value}")
-            continue
-        stages, models = value["stages"], ", ".join(value["models to train"])
-        print(f"{key}: kind {value['kind']}, weight {value['weight']:g}, {value['parts']} parts")
-        print(
-            "".join(f"  {stage}\n" for stage in stages) + (f"  models to train: {models}\n" if models else ""), end=""
-        )
+        if key.startswith("source "):
+            _show_source(key, value)
+        elif isinstance(value, dict) and all(isinstance(inner, dict) for inner in value.values()):
+            print(f"{key}:")
+            print("".join(f"  {name}: {_pairs(inner)}\n" for name, inner in value.items()), end="")
+        elif value not in ({}, []):
+            print(f"{key}: {_pairs(value) if isinstance(value, dict) else _shown(value)}")
+
+
+def _show_source(key: str, value: dict[str, Any]) -> None:
+    files = f" of {value['input']['files']} files, {value['input']['bytes']:,} bytes" if value["input"] else ""
+    print(f"{key}: kind {value['kind']}, weight {value['weight']:g}, {value['parts']} parts{files}")
+    print("".join(f"  {stage}\n" for stage in value["stages"]), end="")
+    if value["models to train"]:
+        print(f"  models to train: {', '.join(value['models to train'])}")
+
+
+def _pairs(table: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {_shown(value)}" for key, value in table.items() if value is not None)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)
 
 
 def _quality(call: Call) -> int:

@@ -27,7 +27,7 @@ from llemma.models.checkpoint import load_model, model_folder, read_config, save
 from llemma.models.llama import Llama, LlamaConfig, initialise, parameter_count
 from llemma.records import Event, Progress, silent
 from llemma.run import Run, cores, open_run, read_json, sha256_file
-from llemma.tokens.tokenizer import Tokenizer, load_tokenizer
+from llemma.tokens.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
 from llemma.train.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from llemma.train.config import FREE, TrainConfig, learning_rate, memory_plan
 from llemma.train.data import Mixture, validation
@@ -129,8 +129,8 @@ def _sizes(config: TrainConfig, tokenizer: Tokenizer) -> LlamaConfig:
 def _tokenizer(config: TrainConfig) -> Tokenizer:
     """The corpus's tokeniser; DataError when it is not the one the shards were written with."""
     expected = read_manifest(config.corpus)["tokenizer"]["sha256"]
-    path = config.corpus / "tokenizer.json"
-    if path.is_file() and sha256_file(path) != expected:
+    path = tokenizer_file(config.corpus)
+    if path is not None and sha256_file(path) != expected:
         raise DataError("damaged, or not the tokeniser of the shards; delete the corpus and build it again", where=path)
     return load_tokenizer(config.corpus)
 

@@ -1,0 +1,263 @@
+"""Cuts theorems of test sets out of Lean and Isabelle files; the lists of theorems come from files that users name.
+
+Two ways: as AlgebraicStack did, by a text up to the next blank line, and by declarations, whole. What it does not do:
+elaborate; a name is made of the namespaces that are open where it is declared.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from llemma import plugins
+from llemma.config import setting
+from llemma.errors import DataError, explain
+from llemma.fetch import data_folder
+from llemma.run import read_jsonl
+
+MINIF2F = "minif2f"
+BLANK_LINE = "\n\n"
+_NAMES = ("full_name", "name", "problem_name")
+_STATEMENTS = ("formal_statement", "statement")
+_SCOPES = re.compile(
+    r"^[ \t]*(?:namespace[ \t]+(?P<namespace>\S+)"
+    r"|(?:noncomputable[ \t]+|public[ \t]+)?(?P<section>section)\b(?:[ \t]+(?P<named>[^\s-]\S*))?)"
+    r"|^end\b(?:[ \t]+(?P<ended>[^\s-]\S*))?",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedTheorem:
+    """A theorem that must not be in a corpus: its full name or its statement, and the file it is from, where known."""
+
+    name: str = setting("", "full name, with its namespaces")
+    statement: str = setting("", "the statement as Isabelle prints it, from `lemma` or `theorem` on")
+    file: str = setting("", "path in its own library")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How theorems are found in a language and how much is cut; code_rules.toml says what each key means."""
+
+    way: Literal["", "text", "declaration"] = setting("", "by a text, by declarations, or not at all")
+    forms: tuple[str, ...] = setting((), "text: what is looked for; {name}, or {head}: the statement up to a colon")
+    shortened: bool = setting(False, "text: only names without one or more of their leading parts, in their own file")
+    one_per_file: bool = setting(False, "text: of a file's theorems only the last of the list")
+    head: str = setting("", "declaration: its beginning, with its `name`")
+    until: str = setting("", "declaration: the beginning of the next command")
+    namespaces: bool = setting(False, "declaration: names are below the namespaces that are open")
+    comment: tuple[str, ...] = setting((), "declaration: how a comment that belongs to it begins and ends")
+    block: tuple[str, ...] = setting(
+        (), "declaration: words that begin and end a proof, the last of which is a command"
+    )
+
+
+def load(entries: tuple[str, ...]) -> tuple[ListedTheorem, ...]:
+    """The theorems of the lists: JSON or JSON lines (LeanDojo's, miniF2F's), PISA's JSON, text; folders of them.
+
+    ``minif2f`` is the list of the task. A relative path is also looked for in LLEMMA_DATA. Raises DataError with file
+    and place for a list that cannot be read or is empty.
+    """
+    found: dict[ListedTheorem, None] = {}
+    for entry in entries:
+        theorems = _minif2f() if entry == MINIF2F else _listed(_found(entry))
+        if not theorems:
+            raise DataError("no theorem in this list; known forms: see docs/code.md", where=entry)
+        found.update(dict.fromkeys(theorems))
+    return tuple(found)
+
+
+def _minif2f() -> list[ListedTheorem]:
+    task = plugins.load("tasks", MINIF2F)
+    options = (task.Options(split=split, language="lean4_llemma") for split in ("valid", "test"))
+    return [ListedTheorem(name=theorem.name) for option in options for theorem in task.theorems(option)]
+
+
+def _found(entry: str) -> Path:
+    path, data = Path(entry).expanduser(), data_folder()
+    if not path.exists() and data is not None and (data / entry).exists():
+        return data / entry
+    return path
+
+
+@functools.cache
+def _read(path: Path, changed: float) -> tuple[ListedTheorem, ...]:
+    """The theorems of one file; ``changed`` is its time of change."""
+    if path.suffix == ".jsonl":
+        return tuple(filter(None, map(_of_row, read_jsonl(path))))
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".json":
+        names = (line.partition("#")[0].strip() for line in text.splitlines())
+        return tuple(ListedTheorem(name=name) for name in names if name)
+    value = json.loads(text)
+    return tuple(filter(None, map(_of_row, value if isinstance(value, list) else [value])))
+
+
+def _listed(path: Path) -> list[ListedTheorem]:
+    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    found: list[ListedTheorem] = []
+    for file in files:
+        try:
+            found += _read(file, file.stat().st_mtime)
+        except OSError as error:
+            raise DataError(explain(error), where=file) from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"not a list of theorems: {error}", where=file) from error
+    return found
+
+
+def _of_row(row: Any) -> ListedTheorem | None:
+    """The theorem of an object with its name, or of PISA's list whose second entry is the statement."""
+    if isinstance(row, list):
+        return ListedTheorem(statement=row[1]) if len(row) > 1 and isinstance(row[1], str) else None
+    if not isinstance(row, Mapping):
+        return ListedTheorem(name=row) if isinstance(row, str) and row else None
+    name = next((row[key] for key in _NAMES if isinstance(row.get(key), str)), "")
+    statement = next((row[key] for key in _STATEMENTS if isinstance(row.get(key), str)), "") if not name else ""
+    file = row.get("file_path")
+    return ListedTheorem(name=name, statement=statement, file=file if isinstance(file, str) else "")
+
+
+def cut(text: str, path: str, theorems: tuple[ListedTheorem, ...], how: Cut) -> tuple[str, int]:
+    """The text without the theorems, and the number of lines taken out."""
+    if how.way == "text":
+        shorter = text
+        for forms in _texts(theorems, how, path):
+            for form in forms:
+                if form in shorter:
+                    shorter = _without(shorter, form)
+                    break
+    else:
+        pieces, end = [], 0
+        for start, stop in _declarations(text, path, theorems, how):
+            pieces.append(text[end : max(start, end)])
+            end = max(stop, end)
+        shorter = "".join([*pieces, text[end:]])
+    return shorter, max(text.count("\n") - shorter.count("\n"), int(shorter != text))
+
+
+def _without(text: str, form: str) -> str:
+    start = text.index(form)
+    end = text.find(BLANK_LINE, start)
+    return text[:start] + (text[end:] if end >= 0 else "")
+
+
+def _texts(theorems: tuple[ListedTheorem, ...], how: Cut, path: str) -> Iterator[list[str]]:
+    """What is looked for, one after the other: of each list the first that is found is cut."""
+    if how.one_per_file:
+        theorems = tuple({theorem.file: theorem for theorem in theorems}.values())
+    for theorem in theorems:
+        for form in how.forms:
+            if "{head}" in form:
+                yield [form.format(head=head) for head in _heads(theorem)]
+            elif not how.shortened:
+                yield [form.format(name=theorem.name)]
+            elif theorem.file in path:
+                parts = theorem.name.split(".")
+                yield [form.format(name=".".join(parts[-n:])) for n in range(1, len(parts))]
+
+
+def _heads(theorem: ListedTheorem) -> list[str]:
+    if theorem.statement:
+        return [theorem.statement.partition(":")[0]]
+    return [f"{word} {theorem.name}" for word in ("theorem", "lemma")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """The theorems as a file is asked about them."""
+
+    names: frozenset[str]
+    own: tuple[str, ...]  # names of theorems that are from this very file
+    statements: tuple[str, ...]
+
+    def has(self, name: str, full: str, following: str) -> bool:
+        if name:
+            return name in self.names or full in self.names or any(one.endswith(f".{name}") for one in self.own)
+        flat = " ".join(following.split())
+        return any(flat.startswith(one) for one in self.statements)
+
+
+@functools.cache
+def _names(theorems: tuple[ListedTheorem, ...], head: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Names, and statements of theorems that have none."""
+    names, statements = {theorem.name for theorem in theorems if theorem.name}, []
+    for theorem in theorems:
+        if theorem.statement and not theorem.name:
+            declared = re.match(head, theorem.statement, re.MULTILINE)
+            if declared and declared["name"]:
+                names.add(declared["name"])
+            else:
+                statements.append(" ".join(theorem.statement.split()))
+    return frozenset(names), tuple(statements)
+
+
+def _declarations(text: str, path: str, theorems: tuple[ListedTheorem, ...], how: Cut) -> Iterable[tuple[int, int]]:
+    """Where the declarations of the theorems begin and end."""
+    names, statements = _names(theorems, how.head)
+    own = tuple(theorem.name for theorem in theorems if theorem.file and theorem.file in path)
+    wanted = _Wanted(names=names, own=own, statements=statements)
+    longest = max(map(len, statements), default=0) * 4
+    scopes = _Scopes(text) if how.namespaces else None
+    for found in re.compile(how.head, re.MULTILINE).finditer(text):
+        name = (found["name"] or "").strip(".")
+        full = scopes.full(name, found.start()) if scopes else name
+        if wanted.has(name.removeprefix("_root_."), full, text[found.start() : found.start() + longest]):
+            yield _start(text, found.start(), how), _stop(text, found.end(), how)
+
+
+def _start(text: str, start: int, how: Cut) -> int:
+    """Where the comment in front of a declaration begins, or the declaration itself."""
+    if how.comment and text[:start].rstrip().endswith(how.comment[1]):
+        opened = text.rfind(how.comment[0], 0, start)
+        if opened >= 0 and how.comment[1] not in text[opened:start].rstrip()[: -len(how.comment[1])]:
+            return opened
+    return start
+
+
+def _stop(text: str, start: int, how: Cut) -> int:
+    """Where the next command begins; the word that ends a proof is none."""
+    for found in re.compile(how.until, re.MULTILINE).finditer(text, start):
+        if how.block and text.startswith(how.block[1], found.start()):
+            opened = re.search(rf"\b{how.block[0]}\b", text[start : found.start()])
+            line = text[found.start() : text.find("\n", found.start()) % (len(text) + 1)]
+            if opened and line.strip() == how.block[1]:
+                return min(found.start() + len(line) + 1, len(text))
+        return found.start()
+    return len(text)
+
+
+class _Scopes:
+    """The namespaces that are open at places of a text, asked for in order."""
+
+    def __init__(self, text: str) -> None:
+        self._events = list(_SCOPES.finditer(text))
+        self._next = 0
+        self._open: list[tuple[bool, str]] = []  # whether a namespace, and its name
+
+    def full(self, name: str, place: int) -> str:
+        """The full name of what is declared at this place."""
+        while self._next < len(self._events) and self._events[self._next].start() < place:
+            self._see(self._events[self._next])
+            self._next += 1
+        if name.startswith("_root_."):
+            return name.removeprefix("_root_.")
+        return ".".join([*(scope for is_namespace, scope in self._open if is_namespace), name])
+
+    def _see(self, event: re.Match[str]) -> None:
+        if event["namespace"]:
+            self._open.append((True, event["namespace"]))
+        elif event["section"]:
+            self._open.append((False, event["named"] or ""))
+        elif event["ended"]:
+            names = [scope for _, scope in self._open]
+            if event["ended"] in names:
+                del self._open[len(names) - 1 - names[::-1].index(event["ended"]) :]
+        elif self._open and self._open[-1] == (False, ""):  # another `end` alone ends a proof
+            self._open.pop()
