@@ -1,4 +1,5 @@
-"""Finds duplicates among signatures in bounded memory: sorted keys, one band after the other, then a verdict a document.
+"""Finds duplicates among signatures in bounded memory: sorted keys, one band after the other, then a verdict a
+document.
 
 A document's number is its place in the concatenation of the files. Equal exact hashes: the lowest number survives. Then
 the survivors, lowest number first: one is removed if it shares a key with a lower one that is kept **and** the sketches
@@ -30,26 +31,21 @@ SORTED_BYTES = 48  # memory a key takes while it is sorted: key, number, order, 
 RESOLVED_BYTES = 900  # memory a row takes in ``resolve``: the row itself, its places in the table of keys
 READ_ROWS = 1 << 16  # rows read at once
 LOOKS = 1000  # survivors with the same key that a document is compared with at most
-LARGEST = 20  # clusters named in the result
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
-    """A document that stayed and how many there were with it."""
-
-    survivor: int
-    size: int
+LARGEST = 10  # clusters named in the result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouped:
-    """What was found: documents removed as exact and as near duplicates, clusters by size, the largest ones."""
+    """What was found: documents removed as exact and as near duplicates, how many clusters have each size.
+
+    ``largest`` holds the members of the largest clusters by number, the survivor first.
+    """
 
     documents: int
     exact: int
     near: int
     sizes: dict[int, int]
-    largest: tuple[Cluster, ...]
+    largest: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +65,7 @@ def dup_path(signatures: Path) -> Path:
 
 
 def similarity_path(signatures: Path) -> Path:
-    """Where the similarities to the survivors are written (float32; 1 for what stays): ``X.sim.npy``."""
+    """Where near duplicates have their estimated similarity to the survivor, others not a number: ``X.sim.npy``."""
     return signatures.with_name(signatures.name.removesuffix(".sig.npy") + ".sim.npy")
 
 
@@ -165,7 +161,7 @@ class _Table:
         """The verdicts of each file; ``similar`` belongs to the near duplicates ``removed``, in order of number."""
         edges = np.searchsorted(removed, self.starts)
         for k, path in enumerate(self.files):
-            similarity = np.ones(self.sizes[k], dtype=np.float32)
+            similarity = np.full(self.sizes[k], np.nan, dtype=np.float32)
             mine = slice(edges[k], edges[k + 1])
             similarity[removed[mine] - self.starts[k]] = similar[mine]
             save_array(similarity_path(path), similarity)
@@ -242,9 +238,7 @@ def _flatten(parent: np.ndarray, skip: np.ndarray) -> None:
         parent[number] = parent[parent[number]]
 
 
-def _settle(
-    table: _Table, rules: Rules, survivor: np.ndarray, double: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _settle(table: _Table, rules: Rules, survivor: np.ndarray, double: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn components into survivors, in place; the near duplicates in order of number, and their similarities."""
     _kernel("flatten", _flatten)(survivor, double)
     tied = survivor != np.arange(table.count)
@@ -308,9 +302,7 @@ def _resolve_batch(
     return survivors, minhash.estimate(equals - padding, rules.plan).astype(np.float32)
 
 
-def resolve(
-    rows: np.ndarray, bands: int, needed: int, limit: int, survivor: np.ndarray, equal: np.ndarray
-) -> None:
+def resolve(rows: np.ndarray, bands: int, needed: int, limit: int, survivor: np.ndarray, equal: np.ndarray) -> None:
     """For each row the first kept row of the same key with ``needed`` equal bytes or more, else itself.
 
     ``survivor`` and ``equal`` (the number of equal bytes) are filled; rows are looked at in order, so that those before
@@ -340,10 +332,12 @@ def _summary(survivor: np.ndarray, exact: int) -> Grouped:
     heads, counts = np.unique(survivor[gone], return_counts=True)
     sizes, times = np.unique(counts + 1, return_counts=True)
     top = np.lexsort((heads, -counts))[:LARGEST]
+    order = np.argsort(survivor[gone], kind="stable")
+    ends = np.cumsum(counts)
     return Grouped(
         documents=len(survivor),
         exact=exact,
         near=len(gone) - exact,
         sizes={int(size): int(n) for size, n in zip(sizes, times, strict=True)},
-        largest=tuple(Cluster(survivor=int(heads[k]), size=int(counts[k]) + 1) for k in top),
+        largest=tuple((int(heads[k]), *gone[order[ends[k] - counts[k] : ends[k]]].tolist()) for k in top),
     )

@@ -45,7 +45,7 @@ def flatten(parent: Any, skip: Any) -> None:
 @compiled
 def equal_bytes(rows: Any, a: Any, b: Any, first: Any) -> Any:
     """In how many bytes two rows are equal from column ``first`` on."""
-    count = 0
+    count: Any = 0
     for column in range(first, rows.shape[1]):
         x = rows[a, column] ^ rows[b, column]
         zero = ~(((x & _SEVENS) + _SEVENS) | x | _SEVENS)

@@ -2,8 +2,9 @@
 
 Letters and digits of every script make words; case, diacritics and compatibility forms are folded away (``É`` and
 ``e``, ``𝑥`` and ``x``, the ligature ``ﬁ`` and ``fi`` are the same). A character of a script without spaces (Han, kana,
-Thai, Lao, Burmese, Khmer) is a word of its own. Combining accents, soft hyphens and joiners vanish; all else parts words.
-The table follows the Unicode version of the running Python; characters that it has had since Unicode 14 never change.
+Thai, Lao, Burmese, Khmer) is a word of its own. Combining accents, soft hyphens and joiners vanish; all else parts
+words. The table follows the Unicode version of the running Python; characters that it has had since Unicode 14 never
+change.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ def _symbols(code: int, digits: Digits) -> tuple[int, ...]:
     char = chr(code)
     if unicodedata.category(char)[0] not in "LNM":
         return ()
-    form = "NFKC" if 0x3040 <= code <= 0x30FF or code >= 0xF900 and code <= 0xFFEF else "NFKD"
+    form: Literal["NFKC", "NFKD"] = (
+        "NFKC" if 0x3040 <= code <= 0x30FF or (code >= 0xF900 and code <= 0xFFEF) else "NFKD"
+    )
     plain = unicodedata.normalize(form, char).casefold()
     return tuple(_digit(c, digits) for c in unicodedata.normalize(form, plain) if _stays(c))
 

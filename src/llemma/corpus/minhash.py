@@ -1,9 +1,9 @@
 """Signatures of texts: 128 bits of the whole, one key per band of a MinHash, a sketch that estimates similarity.
 
-A row holds ``2 + bands + ceil(bands * rows / 8)`` uint64: two for the text with white space evened out, one key per band
-(0 in all of them: the text has no words), then one byte for each row of the MinHash. Two texts that share a key are
-candidates; the share of equal bytes estimates the Jaccard similarity of their sets of shingles. ``minhash_numpy`` defines
-the numbers; with numba the same ones come from ``minhash_numba``.
+A row holds ``2 + bands + ceil(bands * rows / 8)`` uint64: two for the text with white space evened out, one key per
+band (0 in all of them: the text has no words), then one byte for each row of the MinHash. Two texts that share a key
+are candidates; the share of equal bytes estimates the Jaccard similarity of their sets of shingles. ``minhash_numpy``
+defines the numbers; with numba the same ones come from ``minhash_numba``.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def pack(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sign(data: np.ndarray, offsets: np.ndarray, plan: Plan, *, numba: bool = True) -> np.ndarray:
-    """The signatures (texts, ``plan.width``) of packed texts; ``numba=False`` takes the slow way to the same numbers."""
+    """The signatures (texts, ``plan.width``) of packed texts; without ``numba`` the same numbers come slowly."""
     out = np.zeros((len(offsets) - 1, plan.width), dtype=np.uint64)
     fold, family = folding(plan.digits), _family(plan)
     kernels = compiled_module("llemma.corpus.minhash_numba") if numba else None
@@ -102,7 +102,7 @@ def _pieces(offsets: np.ndarray) -> list[tuple[int, int]]:
 
 
 def estimate(equal: np.ndarray, plan: Plan) -> np.ndarray:
-    """The similarity that so many equal bytes of two sketches stand for, freed of the chance that bytes agree anyhow."""
+    """The similarity that so many equal bytes of two sketches stand for, without those that are equal by chance."""
     return np.clip((equal / plan.hashes - CHANCE) / (1 - CHANCE), 0, 1)
 
 

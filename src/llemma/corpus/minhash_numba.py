@@ -194,9 +194,9 @@ def exact(data: Any, offsets: Any, out: Any) -> None:
         first, second, number, length = _0, _0, _0, _0
         block, shift = _0, _0  # bytes that wait for a full block, and how many bits they are
         place, end = offsets[text], offsets[text + 1]
-        waiting = False  # for a byte behind white space
+        waiting: Any = False  # for a byte behind white space
         while place < end:
-            quick = False
+            quick: Any = False
             if place + 8 <= end and not waiting:
                 new = _eight(data, place)
                 other = new ^ _BLANKS

@@ -1,9 +1,10 @@
-"""The signature of a text, defined and computed in numpy: what runs without numba, and what the numba kernel must equal.
+"""The signature of a text, defined and computed in numpy: what runs without numba, and what the numba kernel must
+equal.
 
-Words: runs of letters and digits, folded (``folding``), cut after 64 symbols. Word hash: ``h = (h ^ symbol) * WORD`` from
-``WORD``, mixed. A shingle is ``ngram`` words in a row, hashed by a polynomial in ``STEP``; a text of fewer words is one
-shingle. Row ``k`` of the MinHash is the least ``x * multiply[k] + add[k]`` modulo 2^32 over the shingles. All arithmetic
-is modulo 2^64 or 2^32, so equal texts have equal signatures on every machine.
+Words: runs of letters and digits, folded (``folding``), cut after 64 symbols. Word hash: ``h = (h ^ symbol) * WORD``
+from ``WORD``, mixed. A shingle is ``ngram`` words in a row, hashed by a polynomial in ``STEP``; a text of fewer words
+is one shingle. Row ``k`` of the MinHash is the least ``x * multiply[k] + add[k]`` modulo 2^32 over the shingles. All
+arithmetic is modulo 2^64 or 2^32, so equal texts have equal signatures on every machine.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def mix(hashes: np.ndarray) -> np.ndarray:
 def exact(data: np.ndarray, offsets: np.ndarray, out: np.ndarray) -> None:
     """Columns 0 and 1 of ``out``: 128 bits of each text's bytes, every run of ASCII white space taken for one space.
 
-    ``data`` (uint8) holds the texts one after the other, text ``i`` from ``offsets[i]`` to ``offsets[i + 1]``. The bytes
-    are taken eight at a time, each block mixed with its place in two ways; the sums are mixed with the length.
+    ``data`` (uint8) holds the texts one after the other, text ``i`` from ``offsets[i]`` to ``offsets[i + 1]``. The
+    bytes are taken eight at a time, each block mixed with its place in two ways; the sums are mixed with the length.
     """
     count = len(offsets) - 1
     text = np.repeat(np.arange(count), np.diff(offsets))
