@@ -50,6 +50,26 @@ def _corpus(call: Call) -> int:
     return 0
 
 
+def _dedup(call: Call) -> int:
+    from llemma.corpus.dedup_files import dedup_files, plan
+
+    if call.settings.dry_run:
+        _show_plan(plan(call.settings), call.json)
+        return 0
+    found = dedup_files(call.settings, call.progress)
+    if call.json:
+        print_json(found)
+        return 0
+    gone = ", ".join(f"{found[kind]:,} {kind}" for kind in ("exact", "near", "emptied") if found[kind])
+    print(f"{found['documents']:,} documents, {found['kept']:,} kept; removed: {gone or 'none'}")
+    if found["paragraphs_removed"]:
+        print(f"{found['paragraphs_removed']:,} paragraphs removed")
+    for cluster in found["largest"][:3]:
+        print(f"cluster of {cluster['size']:,}: {', '.join(cluster['documents'])}")
+    print(f"{found['run']}: kept/, removed/, summary.json")
+    return 0
+
+
 def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(plan)
@@ -368,6 +388,10 @@ VERBS = {
     "corpus": Verb(
         summary="build a corpus: token shards with a manifest",
         words="RECIPE.toml", settings="corpus.pipeline:CorpusConfig", run=_corpus,
+    ),
+    "dedup": Verb(
+        summary="remove exact and near duplicates from files of documents; say what went and why",
+        words="IN... OUT", settings="corpus.dedup_files:DedupFilesConfig", run=_dedup, field="paths",
     ),
     "quality": Verb(
         summary="train the models that judge the quality of documents",

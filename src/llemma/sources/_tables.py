@@ -42,7 +42,7 @@ def rows(
 def _lines(file: IO[bytes], name: str, start: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
     number = 0
     try:
-        with _unpacked(file, name) as lines:
+        with unpacked(file, name) as lines:
             while line := lines.readline(LONGEST_LINE + 1):
                 number += 1
                 if len(line) > LONGEST_LINE:
@@ -62,7 +62,8 @@ def _lines(file: IO[bytes], name: str, start: int) -> Iterator[tuple[int, Mappin
 
 
 @contextlib.contextmanager
-def _unpacked(file: IO[bytes], name: str) -> Iterator[Any]:
+def unpacked(file: IO[bytes], name: str) -> Iterator[Any]:
+    """The bytes of a file as they were before it was packed. Raises DataError for a broken zstd stream."""
     if name.endswith(".gz"):
         with gzip.open(file) as unpacked:
             yield unpacked
