@@ -102,6 +102,20 @@ def _shown(value: Any) -> str:
     return f"{value:,.4g}" if isinstance(value, float) else str(value)
 
 
+def _overlap(call: Call) -> int:
+    from llemma.corpus.overlap_report import as_lines
+    from llemma.corpus.overlap_scan import scan
+
+    found = scan(call.settings, call.progress)
+    if call.json:
+        print_json(found)
+    else:
+        print("\n".join(as_lines(found)))
+        print(f"{found['files']['page']}: the hits with their context")
+        print(f"scores of clean and dirty problems: llemma eval … overlap={call.settings.run}")
+    return 0
+
+
 def _quality(call: Call) -> int:
     from llemma.corpus.quality_models import train_models
 
@@ -392,6 +406,10 @@ VERBS = {
     "dedup": Verb(
         summary="remove exact and near duplicates from files of documents; say what went and why",
         words="IN... OUT", settings="corpus.dedup_files:DedupFilesConfig", run=_dedup, field="paths",
+    ),
+    "overlap": Verb(
+        summary="look for benchmark problems, solutions or generations in a corpus: every hit with its context",
+        words="benchmark=TASK,... corpus=PATH,...", settings="corpus.overlap_scan:ScanConfig", run=_overlap,
     ),
     "quality": Verb(
         summary="train the models that judge the quality of documents",
