@@ -76,6 +76,7 @@ class CorpusConfig:
     workers: int = setting(0, "processes that read and judge documents (0: one per core)")
     keep_text: bool = setting(False, "keep the texts of the kept documents in the folder parts/")
     dry_run: bool = setting(False, "show what would be done, write nothing")
+    trace: str = setting("", "FILE:TOKEN: show the document behind a token of the finished corpus, do nothing else")
     run: Path = setting(Path("runs/corpus"), "folder the corpus is written to")
 
     def __post_init__(self) -> None:
@@ -152,7 +153,7 @@ def plan(config: CorpusConfig) -> dict[str, Any]:
 
 def _settings(config: CorpusConfig) -> dict[str, Any]:
     """What is stored with the run."""
-    return {key: value for key, value in to_table(config).items() if key != "dry_run"}
+    return {key: value for key, value in to_table(config).items() if key not in ("dry_run", "trace")}
 
 
 def _parts(config: CorpusConfig) -> dict[str, list[Part]]:
