@@ -47,6 +47,7 @@ class Mixture:
         for s in range(len(self.names)):
             rank[self._pattern == s] = np.arange(self._counts[s])
         self._rank = rank
+        self._period = functools.lru_cache(maxsize=4)(self._drawn_period)  # neighbouring batches share one
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> np.ndarray:
         """The rows of a step, or a rank's share of them: (batch_size / world, context + 1) int64 token ids.
@@ -87,13 +88,19 @@ class Mixture:
 
     def _drawn(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Source and block of ``count`` samples of the run, from number ``first`` on: two (count,) int64 arrays."""
-        k = np.arange(first, first + count)
-        source = self._pattern[k % PERIOD]
-        position = (k // PERIOD) * self._counts[source] + self._rank[k % PERIOD]
-        epoch, place = np.divmod(position, self._sizes[source])
-        drawn, which = np.unique(np.stack([source, epoch]), axis=1, return_inverse=True)
-        keys = np.stack([round_keys(f"{self.seed}/{self.names[s]}/{e}") for s, e in drawn.T.tolist()])
-        return source, permuted(place, self._sizes[source], keys[which])
+        periods = [self._period(number) for number in range(first // PERIOD, (first + count - 1) // PERIOD + 1)]
+        block = periods[0] if len(periods) == 1 else np.concatenate(periods)
+        mine = slice(first % PERIOD, first % PERIOD + count)
+        return self._pattern[np.arange(first, first + count) % PERIOD], block[mine]
+
+    def _drawn_period(self, number: int) -> np.ndarray:
+        """The blocks of the samples ``number * PERIOD`` and after, for one period: (PERIOD,) int64."""
+        source = self._pattern
+        epoch, place = np.divmod(number * self._counts[source] + self._rank, self._sizes[source])
+        keys = np.empty((PERIOD, ROUNDS), dtype=np.uint64)
+        for s, e in sorted(set(zip(source.tolist(), epoch.tolist(), strict=True))):
+            keys[(source == s) & (epoch == e)] = round_keys(f"{self.seed}/{self.names[s]}/{e}")
+        return permuted(place, self._sizes[source], keys)
 
 
 class Blocks:
