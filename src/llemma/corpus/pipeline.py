@@ -96,7 +96,7 @@ def _engine(config: CorpusConfig) -> AbstractContextManager[Engine]:
 
 def _settings(config: CorpusConfig) -> dict[str, Any]:
     """What is stored with the run."""
-    return {key: value for key, value in to_table(config).items() if key != "dry_run"}
+    return {key: value for key, value in to_table(config).items() if key not in ("dry_run", "trace")}
 
 
 def sources_of(config: CorpusConfig) -> dict[str, list[Part]]:

@@ -74,6 +74,7 @@ class CorpusConfig:
     workers: int = setting(0, "processes that work (0: one per core, of the cluster with engine=ray)")
     keep_text: bool = setting(False, "keep the texts of the kept documents in the folder parts/")
     dry_run: bool = setting(False, "show what would be done, write nothing")
+    trace: str = setting("", "FILE:TOKEN: show the document behind a token of the finished corpus, do nothing else")
     run: Path = setting(Path("runs/corpus"), "folder the corpus is written to")
 
     def __post_init__(self) -> None:
