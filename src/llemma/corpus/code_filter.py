@@ -33,7 +33,11 @@ ANY = "any"
 ENOUGH_LETTERS = 100  # prose with fewer is not asked for its language in profile fixed
 _PATH = ("path", "max_stars_repo_path")  # of our sources, of The Stack
 _REPOSITORY = ("repository", "max_stars_repo_name", "repo_name", "repo")
-_DIGIT, _SPACES = ord("0"), (ord("\t"), 0x1C)  # white space of ASCII: \t … \r, and \x1c … space
+_DIGIT, _BELOW_LETTERS, _SPACES = (
+    ord("0"),
+    ord("@"),
+    (ord("\t"), 0x1C),
+)  # white space of ASCII: \t … \r, and \x1c … space
 # The other characters of white space, as UTF-8 in one number: two bytes and a zero, or three bytes
 _WIDE = np.array(
     sorted(
@@ -57,7 +61,10 @@ class Pattern:
         """Whether it matches somewhere in the text."""
         if not self.at:
             return _compiled(self.regex).search(text) is not None
-        match, place = _compiled(self.regex).match, text.find(self.at)
+        place = text.find(self.at)
+        if place < 0:
+            return False
+        match = _compiled(self.regex).match
         while place >= 0:
             if match(text, text.rfind("\n", 0, place) + 1 if self.line else place):
                 return True
@@ -83,11 +90,13 @@ class Marks:
         """Whether one of them is in the text. It takes one search for each of `texts` and `after`, not each name."""
         if self.fold_case:
             text = text.lower()
-        return (
-            any(one in text for one in self.texts)
-            or any(_behind(text, head, self.names) for head in self.after)
-            or any(pattern.occurs(text) for pattern in self.patterns)
-        )
+        for one in self.texts:  # loops: a generator costs as much as the search of a short file
+            if one in text:
+                return True
+        for head in self.after:
+            if _behind(text, head, self.names):
+                return True
+        return any(pattern.occurs(text) for pattern in self.patterns) if self.patterns else False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,24 +202,26 @@ def stage(language: str, profile: str = "llemma", tests: tuple[str, ...] = ()) -
 
 def apply(rule: CodeRule, document: Document) -> Outcome:
     """What becomes of a document: refused with a reason, or kept, perhaps as text and without theorems of test sets."""
-    reason = _misplaced(rule, document)
-    if not rule.convert:
-        reason = reason or _unfit(rule, document.text)
-    if not rule.converted:
-        reason = reason or _without_marks(rule, document.text)
-    if reason:
-        return Outcome(document=document, reason=reason)
     if rule.convert:
-        options = NotebookOptions(profile=rule.convert)
-        book = extract_notebook(document.text.encode("utf-8", "replace"), name=document.id, options=options)
-        if book.error or not book.text.strip():
-            return Outcome(document=document, reason="no notebook", detail=book.error or "no text in it")
-        document = replace(document, text=book.text, meta={**document.meta, "title": book.title})
-        if rule.converted and (reason := _unfit(rule, book.text) or _without_marks(rule, book.text)):
-            return Outcome(document=document, reason=reason)
-    if rule.tests:
+        return _apply_to_notebook(rule, document)
+    text = document.text
+    reason = _misplaced(rule, document) or _unfit(rule, text) or _without_marks(rule, text)
+    if rule.tests and not reason:
         return _cut(rule, document)
-    return Outcome(document=document)
+    return Outcome(document=document, reason=reason)
+
+
+def _apply_to_notebook(rule: CodeRule, document: Document) -> Outcome:
+    """As ``apply``, of a notebook's JSON."""
+    if not rule.converted and (reason := _without_marks(rule, document.text)):
+        return Outcome(document=document, reason=reason)
+    data, options = document.text.encode("utf-8", "replace"), NotebookOptions(profile=rule.convert or "default")
+    book = extract_notebook(data, name=document.id, options=options)
+    if book.error or not book.text.strip():
+        return Outcome(document=document, reason="no notebook", detail=book.error or "no text in it")
+    document = replace(document, text=book.text, meta={**document.meta, "title": book.title})
+    reason = _unfit(rule, book.text) or _without_marks(rule, book.text) if rule.converted else None
+    return Outcome(document=document, reason=reason)
 
 
 def refusal(rule: CodeRule, text: str) -> str | None:
@@ -231,17 +242,19 @@ def _path(document: Document) -> str:
 
 def _misplaced(rule: CodeRule, document: Document) -> str | None:
     """Why the rule refuses a file for its path or its repository."""
-    path = _path(document)
-    if rule.ending and (suffix := PurePosixPath(path).suffix):
+    if rule.ending and (suffix := PurePosixPath(_path(document)).suffix):
         folded = suffix.lower() if rule.ending == "folded" else suffix
         if folded not in rule.extensions:
             return "another ending"
-    if any(_compiled(pattern).search(path) for pattern in rule.not_in_path):
-        return "excluded path"
-    names = (str(document.meta[key]) for key in _REPOSITORY if document.meta.get(key))
-    repository = next(names, "").rpartition("/")[2]
-    if any(_compiled(pattern).match(repository) for pattern in rule.not_in_repository):
-        return "excluded repository"
+    if rule.not_in_path:
+        path = _path(document)
+        if any(_compiled(pattern).search(path) for pattern in rule.not_in_path):
+            return "excluded path"
+    if rule.not_in_repository:
+        names = (str(document.meta[key]) for key in _REPOSITORY if document.meta.get(key))
+        repository = next(names, "").rpartition("/")[2]
+        if any(_compiled(pattern).match(repository) for pattern in rule.not_in_repository):
+            return "excluded repository"
     return None
 
 
@@ -250,20 +263,20 @@ def _unfit(rule: CodeRule, text: str) -> str | None:
     data = text.encode("utf-8", "surrogatepass")
     if rule.max_bytes and len(data) > rule.max_bytes:
         return "too large"
-    digits, solid = _counts(data, len(text))
-    if len(text) < rule.min_chars or (not solid and rule.blank == "refused"):
+    if len(text) < rule.min_chars or (rule.blank == "refused" and (not text or text.isspace())):
         return "empty"
-    share = digits / solid if solid else 0.0
-    if share > rule.max_digits:
+    if rule.max_digits < 1 and _share_above(rule.max_digits, data, len(text)):
         return "mostly digits"
-    beginning = text.lstrip().removeprefix("\ufeff").lstrip() if rule.stripped else text
-    for start in rule.not_starting:
-        if beginning.startswith(start):
-            return f"starts with {start}"
+    if rule.not_starting:
+        beginning = text.lstrip().removeprefix("\ufeff").lstrip() if rule.stripped else text
+        for start in rule.not_starting:
+            if beginning.startswith(start):
+                return f"starts with {start}"
     large = rule.large
     if large.from_bytes and len(data) >= large.from_bytes:
         count = text.count(large.mark)
-        if not count or count / (text.count("\n") + 1) < large.per_line or share > large.max_digits:
+        rare = not count or count / (text.count("\n") + 1) < large.per_line
+        if rare or _share_above(large.max_digits, data, len(text)):
             return "large, and no test"
     return None
 
@@ -289,6 +302,21 @@ def digit_share(text: str) -> float:
     """Digits 0-9 divided by characters that are no white space; 0 for a text without any."""
     digits, solid = _counts(text.encode("utf-8", "surrogatepass"), len(text))
     return digits / solid if solid else 0.0
+
+
+def _share_above(most: float, data: bytes, characters: int) -> bool:
+    """Whether digits are more than ``most`` of a text's characters that are no white space.
+
+    Nearly every file is decided by its letters: were all other characters digits, there would still be too few.
+    """
+    letters = np.count_nonzero(np.frombuffer(data, np.int8) > _BELOW_LETTERS)  # A … \x7f: as signed bytes, all above @
+    if letters > (1 - most) * characters + 1:
+        return False
+    digits = np.count_nonzero((np.frombuffer(data, np.uint8) - _DIGIT) < 10)
+    if digits + 1 < most * (digits + letters):
+        return False
+    digits, solid = _counts(data, characters)
+    return solid > 0 and digits / solid > most
 
 
 def _counts(data: bytes, characters: int) -> tuple[int, int]:

@@ -223,14 +223,15 @@ def _start(text: str, start: int, how: Cut) -> int:
 
 def _stop(text: str, start: int, how: Cut) -> int:
     """Where the next command begins; the word that ends a proof is none."""
-    for found in re.compile(how.until, re.MULTILINE).finditer(text, start):
-        if how.block and text.startswith(how.block[1], found.start()):
-            opened = re.search(rf"\b{how.block[0]}\b", text[start : found.start()])
-            line = text[found.start() : text.find("\n", found.start()) % (len(text) + 1)]
-            if opened and line.strip() == how.block[1]:
-                return min(found.start() + len(line) + 1, len(text))
-        return found.start()
-    return len(text)
+    following = re.compile(how.until, re.MULTILINE).search(text, start)
+    if following is None:
+        return len(text)
+    stop = following.start()
+    if how.block and text.startswith(how.block[1], stop):
+        line, _, _ = text[stop:].partition("\n")
+        if line.strip() == how.block[1] and re.search(rf"\b{how.block[0]}\b", text[start:stop]):
+            return min(stop + len(line) + 1, len(text))
+    return stop
 
 
 class _Scopes:
