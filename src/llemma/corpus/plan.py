@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llemma.corpus import quality
+from llemma.corpus.guard import OFF, guarded_tasks
 from llemma.corpus.manifest import portions
 from llemma.corpus.pipeline import load_given, sources_of
 from llemma.corpus.prepare import Part
@@ -29,6 +30,7 @@ def plan(config: CorpusConfig) -> dict[str, Any]:
     return found | {
         "left out": left_out,
         "duplicates": {f.name: _plain(getattr(dedup, f.name)) for f in fields(dedup)} if dedup.enabled else {},
+        "held out": list(guarded_tasks(config.decontaminate)),
         "mixture": _mixture(config, parts),
         "splits": {"valid": config.valid_share, "test": config.test_share},
         "tokenizer": f"from {path}" if path else f"trained, {config.tokenizer.vocab_size} entries",
@@ -68,6 +70,8 @@ def _stages(config: CorpusConfig, entry: SourceEntry) -> list[str]:
         stages.append(f"code rule {entry.rule} ({entry.rules})")
     if entry.quality.profile:
         stages += [f"{entry.quality.profile}.{line}" for line in quality.describe(quality.load_profile(entry.quality))]
+    if config.decontaminate.tasks != OFF:
+        stages.append("overlap with what is held out")
     if config.dedup.enabled:
         near = config.dedup.near and entry.near
         stages.append("exact duplicate, near duplicate" if near else "exact duplicate")

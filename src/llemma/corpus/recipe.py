@@ -12,6 +12,7 @@ from typing import Any, Literal
 from llemma.config import setting
 from llemma.corpus.dedup import DedupConfig
 from llemma.corpus.mix import shares
+from llemma.corpus.overlap import OverlapConfig
 from llemma.corpus.quality import QualityEntry
 
 # Settings that may differ when a build goes on: they do not change what is built.
@@ -61,6 +62,10 @@ class CorpusConfig:
     tokenizer: TokenizerEntry = setting(factory=TokenizerEntry, help="the tokeniser")
     dedup: DedupConfig = setting(
         factory=lambda: DedupConfig(near=False), help="duplicates (no table: equal texts only)"
+    )
+    decontaminate: OverlapConfig = setting(
+        factory=OverlapConfig,
+        help="what is held out (tasks: default all benchmarks whose data are here; none: nothing)",
     )
     valid_share: float = setting(0.02, "share of documents held out for validation, by hash of their text")
     test_share: float = setting(0.0, "share of documents held out for tests, by hash of their text")
