@@ -183,24 +183,28 @@ def tables(draw: st.DrawFn) -> np.ndarray:
     return rows
 
 
+def alike(one: np.ndarray, other: np.ndarray) -> tuple[bool, int]:
+    """Whether two rows share a key, and how many bytes of their sketches are equal."""
+    shared = bool(((one[2:5] == other[2:5]) & (one[2:5] != 0)).any())
+    return shared, int((one[5:].copy().view(np.uint8)[:6] == other[5:].copy().view(np.uint8)[:6]).sum())
+
+
 def defined(rows: np.ndarray, rules: Rules) -> list[int]:
     """The definition, pair by pair."""
     needed = minhash.equal_needed(rules.similarity, rules.plan)
     survivor: list[int] = []
-    links = [set[int]() for _ in rows]
+    links: list[set[int]] = []
+    copies = set[int]()
     for i, row in enumerate(rows):
         equal = [j for j in range(i) if rules.exact and row[:2].any() and (rows[j, :2] == row[:2]).all()]
         if equal:
+            copies.add(i)
             survivor.append(survivor[equal[0]])
-            links[i] = {equal[0]}
+            links.append({equal[0]})
             continue
-        exact = [j for j in range(i) if not (rules.exact and any((rows[j, :2] == rows[k, :2]).all() and rows[j, :2].any()
-                                                                 for k in range(j)))]  # fmt: skip
-        shared = [j for j in exact if ((rows[j, 2:5] == row[2:5]) & (row[2:5] != 0)).any()]
-        links[i] = set(shared)
-        like = [j for j in shared if survivor[j] == j
-                and (rows[j, 5:].copy().view(np.uint8)[:6] == row[5:].copy().view(np.uint8)[:6]).sum() >= needed]  # fmt: skip
-        survivor.append(like[0] if like else i)
+        near = {j: alike(rows[j], row)[1] for j in range(i) if j not in copies and alike(rows[j], row)[0]}
+        links.append(set(near))
+        survivor.append(next((j for j in near if survivor[j] == j and near[j] >= needed), i))
     if rules.linkage == "direct":
         return survivor
     lowest = list(range(len(rows)))
