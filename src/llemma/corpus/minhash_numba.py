@@ -232,5 +232,5 @@ def exact(data: Any, offsets: Any, out: Any) -> None:
             block ^= block >> _32
             first += _mix(block * _BLOCK_1 + number * _STEP)
             second += _mix(block * _BLOCK_2 + number * _STEP)
-        out[text, 0] = _mix(first + length * _BLOCK_1)
-        out[text, 1] = _mix(second + length * _BLOCK_2)
+        out[text, 0] = _mix(first + (length + _1) * _BLOCK_1)
+        out[text, 1] = _mix(second + (length + _1) * _BLOCK_2)

@@ -78,7 +78,7 @@ def exact(data: np.ndarray, offsets: np.ndarray, out: np.ndarray) -> None:
         mixed = np.concatenate([mix((packed ^ (packed >> U64(32))) * U64(factor) + number * U64(STEP)), [U64(0)]])
         total = np.add.reduceat(mixed, starts) if count else np.zeros(0, dtype=U64)
         total[blocks == 0] = 0
-        out[:, column] = mix(total + lengths.astype(U64) * U64(factor))
+        out[:, column] = mix(total + (lengths + 1).astype(U64) * U64(factor))
 
 
 def near(data: np.ndarray, offsets: np.ndarray, fold: Folding, family: Family, out: np.ndarray) -> None:
@@ -134,7 +134,7 @@ def _words(symbols: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarr
     begins = inside.copy()
     begins[1:] &= ~inside[:-1] | (owner[1:] != owner[:-1]) | alone[1:] | alone[:-1]
     run = np.flatnonzero(begins)
-    place = np.arange(len(symbols)) - run[np.cumsum(begins) - 1] if len(run) else np.zeros(0, dtype=np.int64)
+    place = np.arange(len(symbols)) - run[np.cumsum(begins) - 1] if len(run) else np.zeros(len(symbols), dtype=np.int64)
     begins |= inside & (place % LONGEST_WORD == 0)
     starts = np.flatnonzero(begins)
     word = np.cumsum(begins)[inside] - 1
