@@ -76,6 +76,9 @@ def seeds_of(sizes: Sequence[int], n: int, shortest: int) -> Seeds | None:
     return Seeds(length=length, places=(width.index(max(width)),), every=WHOLE, needed=count)
 
 
+_Lines = dict[tuple[int, int, int], tuple[list[str], dict[int, int]]]  # document, start, end → its words
+
+
 class Grams:
     """The items of a search in one view. One thread at a time may search."""
 
@@ -87,45 +90,55 @@ class Grams:
         if engine == "auto":
             engine = "numba" if importlib.util.find_spec("numba") else "python"
         self.items, self.view, self.engine = list(items), view, engine
-        self._words = functools.lru_cache(1 << 16)(self._words_of)
+        self.texts = functools.lru_cache(1 << 16)(self._texts_of)  # the words of an item, as texts
         made = _Compiled if engine == "numba" else _Plain
         self._engine = made(self.items, view, n, least)
         self.searched = self._engine.searched
 
-    def words(self, item: int) -> list[views.Word]:
-        """The words of an item."""
-        return self._words(item)
+    def _texts_of(self, item: int) -> list[str]:
+        return [word.text for word in views.words(self.items[item], self.view)]
 
-    def _words_of(self, item: int) -> list[views.Word]:
-        return views.words(self.items[item], self.view)
+    def length(self, item: int) -> int:
+        """How many words an item has."""
+        return len(self.texts(item))
 
     def find(self, texts: Sequence[str]) -> list[Run]:
         """Every longest run of words that a text shares with an item, in order of document and place in it."""
         found = self._engine.find(texts)
         if self.engine == "numba":
-            found = [run for met in found for run in self._verified(texts[met.document], met)]
+            lines: _Lines = {}
+            found = [run for met in found for run in self._verified(texts[met.document], met, lines)]
         return sorted(found)
 
-    def _verified(self, text: str, run: Run) -> Iterable[Run]:
+    def _verified(self, text: str, run: Run, lines: _Lines) -> Iterable[Run]:
         """The run when its words are equal; those of its parts that are equal and long enough if hashes were fooled."""
-        there = [word for word in self._around(text, run) if word.start >= run.start and word.end <= run.end]
-        wanted = self.words(run.item)[run.place : run.place + run.words]
-        if [word.text for word in there] == [word.text for word in wanted]:
-            return [run]
-        return _equal_parts(run, there, wanted, self.searched[run.item])
-
-    def _around(self, text: str, run: Run) -> list[views.Word]:
+        wanted = self.texts(run.item)[run.place : run.place + run.words]
         if self.view == "raw":
-            return views.words(text, "raw", run.start, run.end)
+            equal = text[run.start : run.end].split() == wanted
+        else:
+            there, places = self._line(text, run, lines)
+            first = places.get(run.start, len(there))
+            equal = there[first : first + run.words] == wanted
+        if equal:
+            return [run]
+        words = [word for word in views.words(text, self.view) if word.start >= run.start and word.end <= run.end]
+        return _equal_parts(run, words, wanted, self.searched[run.item])
+
+    def _line(self, text: str, run: Run, lines: _Lines) -> tuple[list[str], dict[int, int]]:
+        """The words of the lines in which a run lies, and the number of the one that begins at a character."""
         start = text.rfind("\n", 0, run.start) + 1  # what a word is depends on its line
         end = text.find("\n", run.end)
-        return views.words(text, "normal", start, len(text) if end < 0 else end)
+        key = run.document, start, len(text) if end < 0 else end
+        if key not in lines:
+            words = views.words(text, "normal", *key[1:])
+            lines[key] = [word.text for word in words], {word.start: i for i, word in enumerate(words)}
+        return lines[key]
 
 
-def _equal_parts(run: Run, there: list[views.Word], wanted: list[views.Word], needed: int) -> Iterator[Run]:
+def _equal_parts(run: Run, there: list[views.Word], wanted: list[str], needed: int) -> Iterator[Run]:
     begin: int | None = None
     for i, (mine, theirs) in enumerate([*zip(there, wanted, strict=False), (None, None)]):
-        if mine is not None and theirs is not None and mine.text == theirs.text:
+        if mine is not None and theirs is not None and mine.text == theirs:
             begin = i if begin is None else begin
             continue
         if begin is not None and i - begin >= needed:

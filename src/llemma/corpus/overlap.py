@@ -4,8 +4,8 @@ Profile ``strict`` looks in two views of a text (``views``): words as they stand
 copies (LaTeX spelling, spacing, case, Markdown). For each n asked for, an item of at least n words is hit by n of its
 words in a row; a shorter one only as a whole. Items below ``floor`` words also need to stand alone (between the ends of
 lines or sentences): in running text a few words may agree by chance. Below ``shortest`` nothing is looked for.
-A short question with choices is hit only where half the words of its choices follow. In the normal view a hit has at
-least one word of three letters: lists of numbers or letters are nobody's.
+A question with choices below 15 words is hit only where half the words of its choices follow. In the normal view a hit
+has at least one word of three letters: lists of numbers or letters are nobody's.
 
 Profile ``paper`` is the protocol of Llemma's section 3.5 (check_overlap.py of wellecks/overlap @efd26be): words as they
 stand, n-grams only, so that an item of fewer than n words is never hit; n = -1 looks for the item's text as a whole.
@@ -39,6 +39,7 @@ FORMAT = 1  # of saved indexes
 CONTEXT = 120  # characters shown on either side of a hit
 SHOWN = 2_000  # characters of the hit itself that are kept
 NEAR = 800  # characters behind a question in which its choices are looked for
+GENERIC = 15  # words below which a question with choices is recognised by them only
 FULL_TEXT = -1
 
 
@@ -127,7 +128,7 @@ class Index:
             return [config.grams[-1]] * len(self.items)
         return [config.shortest if item.field == "problem" else config.floor for item in self.items]
 
-    @property
+    @functools.cached_property
     def searched(self) -> list[bool]:
         """For each item whether it can be hit at all."""
         found = [any(grams.searched[i] for grams in self.grams.values()) for i in range(len(self.items))]
@@ -142,7 +143,7 @@ class Index:
         found: list[list[Hit]] = [[] for _ in texts]
         for view, grams in self.grams.items():
             for run in grams.find(texts):
-                hit = self._judged(texts[run.document], run, view, len(grams.words(run.item)))
+                hit = self._judged(texts[run.document], run, view, grams.length(run.item))
                 if hit is not None:
                     found[run.document].append(hit)
         if self._full:
@@ -157,7 +158,7 @@ class Index:
             return None  # a b c d …, 1 2 3 4 …
         if run.words >= n:
             return self._hit(text, run, view, "ngram", n)
-        if item.choices and not _follow(item.choices, text[run.end : run.end + NEAR]):
+        if item.choices and length < GENERIC and not _follow(item.choices, text[run.end : run.end + NEAR]):
             return None
         if length >= self.config.floor:
             return self._hit(text, run, view, "whole", n)
@@ -165,8 +166,8 @@ class Index:
 
     def _letters(self, run: Run) -> Iterator[str]:
         """The words of a run that are not numbers."""
-        words = self.grams["normal"].words(run.item)[run.place : run.place + run.words]
-        return (word.text for word in words if not word.text.isdecimal())
+        words = self.grams["normal"].texts(run.item)[run.place : run.place + run.words]
+        return (word for word in words if not word.isdecimal())
 
     def _hit(
         self, text: str, run: Run, view: View, kind: Literal["ngram", "whole", "alone", "text"], n: int
@@ -267,7 +268,7 @@ def paper_hits(index: Index, text: str, n: int) -> set[PaperHit]:
         return {PaperHit(item=run.item, n=n, ngram=index.items[run.item].text) for run in full.find(text)}
     grams, found = index.grams["raw"], set()
     for run in grams.find([text]):
-        words = [word.text for word in grams.words(run.item)[run.place : run.place + run.words]]
+        words = grams.texts(run.item)[run.place : run.place + run.words]
         found |= {
             PaperHit(item=run.item, n=n, ngram=" ".join(words[i : i + n])) for i in range(len(words) - n + 1)
         }  # fmt: skip
