@@ -30,6 +30,7 @@ from llemma.records import Document
 
 PROFILES = ("llemma", "fixed")
 ANY = "any"
+BYTE_ORDER_MARK = "\ufeff"
 ENOUGH_LETTERS = 100  # prose with fewer is not asked for its language in profile fixed
 _PATH = ("path", "max_stars_repo_path")  # of our sources, of The Stack
 _REPOSITORY = ("repository", "max_stars_repo_name", "repo_name", "repo")
@@ -121,7 +122,7 @@ class CodeRule:
     min_chars: int = setting(0, "shortest file in characters")
     blank: Literal["refused", "kept"] = setting("refused", "what becomes of white space alone")
     not_starting: tuple[str, ...] = setting((), "how a file must not begin")
-    stripped: bool = setting(False, "white space in front of the beginning does not count")
+    stripped: Literal["", "space", "mark"] = setting("", "what in front of the beginning does not count")
     ending: Literal["", "exact", "folded"] = setting("", "whether the path must end in one of the extensions")
     not_in_path: tuple[str, ...] = setting((), "regular expressions that must not be found in the path")
     not_in_repository: tuple[str, ...] = setting((), "regular expressions that must not match the repository's name")
@@ -268,7 +269,9 @@ def _unfit(rule: CodeRule, text: str) -> str | None:
     if rule.max_digits < 1 and _share_above(rule.max_digits, data, len(text)):
         return "mostly digits"
     if rule.not_starting:
-        beginning = text.lstrip().removeprefix("\ufeff").lstrip() if rule.stripped else text
+        beginning = text.lstrip() if rule.stripped else text
+        if rule.stripped == "mark":
+            beginning = beginning.removeprefix(BYTE_ORDER_MARK).lstrip()
         for start in rule.not_starting:
             if beginning.startswith(start):
                 return f"starts with {start}"
@@ -312,11 +315,11 @@ def _share_above(most: float, data: bytes, characters: int) -> bool:
     letters = np.count_nonzero(np.frombuffer(data, np.int8) > _BELOW_LETTERS)  # A … \x7f: as signed bytes, all above @
     if letters > (1 - most) * characters + 1:
         return False
-    digits = np.count_nonzero((np.frombuffer(data, np.uint8) - _DIGIT) < 10)
-    if digits + 1 < most * (digits + letters):
+    figures = np.count_nonzero((np.frombuffer(data, np.uint8) - _DIGIT) < 10)
+    if figures + 1 < most * (figures + letters):
         return False
     digits, solid = _counts(data, characters)
-    return solid > 0 and digits / solid > most
+    return bool(solid and digits / solid > most)
 
 
 def _counts(data: bytes, characters: int) -> tuple[int, int]:

@@ -121,6 +121,8 @@ def _of_row(row: Any) -> ListedTheorem | None:
     name = next((row[key] for key in _NAMES if isinstance(row.get(key), str)), "")
     statement = next((row[key] for key in _STATEMENTS if isinstance(row.get(key), str)), "") if not name else ""
     file = row.get("file_path")
+    if not name and not statement:
+        return None
     return ListedTheorem(name=name, statement=statement, file=file if isinstance(file, str) else "")
 
 
