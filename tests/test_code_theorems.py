@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llemma.corpus import code_filter, code_theorems
-from llemma.corpus.code_theorems import ListedTheorem
+from llemma.corpus.code_theorems import HeldOut, ListedTheorem
 from llemma.errors import DataError
 from llemma.records import Document
 
@@ -134,7 +134,7 @@ def test_lines_that_were_taken_out_are_counted():
 def test_a_rule_without_tests_changes_nothing():
     document = Document(id="x", text=LEAN, source="")
     assert code_filter.apply(code_filter.rule("lean", "fixed"), document).document is document
-    assert code_filter.rule("coq", "fixed", named("t")).tests == (), "Coq has no test set of the paper"
+    assert code_filter.rule("coq", "fixed", named("t")).tests is None, "Coq has no test set of the paper"
 
 
 # --- as the original (A3.6, A3.8)
@@ -231,7 +231,7 @@ def test_no_text_stops_the_cutting(text):
         for profile in code_filter.PROFILES:
             rule = code_filter.rule(language, profile)
             tests = (*named("a", "a.b", "N.a", file="x"), ListedTheorem(statement='lemma "x": y'))
-            left, lines = code_theorems.cut(text, "x", tests, rule.theorems)
+            left, lines = code_theorems.cut(text, "x", HeldOut(theorems=tests), rule.theorems)
             assert (left == text) == (lines == 0) and len(left) <= len(text)
 
 
