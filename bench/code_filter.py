@@ -33,7 +33,7 @@ from _math_lm import Original
 import llemma
 from llemma.config import resolve, setting
 from llemma.corpus import code_filter, code_theorems
-from llemma.corpus.code_theorems import ListedTheorem
+from llemma.corpus.code_theorems import HeldOut, ListedTheorem
 from llemma.corpus.language import identify
 from llemma.records import Document
 from llemma.sources import code
@@ -139,11 +139,12 @@ def theorems_cut(original: Original, language: str, documents: Sequence[Document
     else:
         listed = {f"{name}:": "" for _, name in found}
         tests = tuple(ListedTheorem(statement=f"{name}: x") for name in sorted({name for _, name in found}))
+    held = HeldOut(theorems=tests)
     lose = differ = 0
     for document in documents:
         path = where(document)[0]
         theirs = original.without_theorems(language, document.text, path, listed)
-        ours, _ = code_theorems.cut(document.text, path, tests, rule.theorems)
+        ours, _ = code_theorems.cut(document.text, path, held, rule.theorems)
         lose += theirs != document.text
         differ += theirs != ours
     return len(documents), lose, differ

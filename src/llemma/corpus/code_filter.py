@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import PurePosixPath
@@ -20,7 +20,7 @@ import numpy as np
 
 from llemma.config import build, setting
 from llemma.corpus import code_theorems
-from llemma.corpus.code_theorems import Cut, ListedTheorem
+from llemma.corpus.code_theorems import Cut, HeldOut, ListedTheorem
 from llemma.corpus.language import identify, prepare
 from llemma.corpus.page import words_only
 from llemma.corpus.quality import Outcome, Stage
@@ -30,6 +30,7 @@ from llemma.records import Document
 
 PROFILES = ("llemma", "fixed")
 ANY = "any"
+BYTE_ORDER_MARK = "\ufeff"
 ENOUGH_LETTERS = 100  # prose with fewer is not asked for its language in profile fixed
 _PATH = ("path", "max_stars_repo_path")  # of our sources, of The Stack
 _REPOSITORY = ("repository", "max_stars_repo_name", "repo_name", "repo")
@@ -121,7 +122,7 @@ class CodeRule:
     min_chars: int = setting(0, "shortest file in characters")
     blank: Literal["refused", "kept"] = setting("refused", "what becomes of white space alone")
     not_starting: tuple[str, ...] = setting((), "how a file must not begin")
-    stripped: bool = setting(False, "white space in front of the beginning does not count")
+    stripped: Literal["", "space", "mark"] = setting("", "what in front of the beginning does not count")
     ending: Literal["", "exact", "folded"] = setting("", "whether the path must end in one of the extensions")
     not_in_path: tuple[str, ...] = setting((), "regular expressions that must not be found in the path")
     not_in_repository: tuple[str, ...] = setting((), "regular expressions that must not match the repository's name")
@@ -133,7 +134,7 @@ class CodeRule:
     convert: Literal["", "llemma", "default"] = setting("", "profile in which a notebook becomes text")
     converted: bool = setting(False, "the requirements are asked of the text that a notebook becomes")
     theorems: Cut = setting(factory=Cut, help="how theorems of test sets are cut out")
-    tests: tuple[ListedTheorem, ...] = setting((), "the theorems of test sets")
+    tests: HeldOut | None = setting(None, "the theorems of test sets")
 
 
 @functools.cache
@@ -146,14 +147,14 @@ def languages() -> tuple[str, ...]:
     return tuple(_table())
 
 
-def rule(language: str, profile: str = "llemma", tests: tuple[ListedTheorem, ...] = ()) -> CodeRule:
-    """The rule of a language. Raises ConfigError with the known names."""
+def rule(language: str, profile: str = "llemma", tests: Sequence[ListedTheorem] = ()) -> CodeRule:
+    """The rule of a language; ``tests`` are cut out where it can. Raises ConfigError with the known names."""
     if profile not in PROFILES:
         raise ConfigError(f"no code rules {profile!r}{nearest(profile, PROFILES)}")
     if language not in _table():
         raise ConfigError(f"no code rule {language!r}{nearest(language, [*_table(), ANY])}")
     found = _rule(language, profile)
-    return replace(found, tests=tests) if tests and found.theorems.way else found
+    return replace(found, tests=HeldOut(theorems=tuple(tests))) if tests and found.theorems.way else found
 
 
 @functools.cache
@@ -206,14 +207,17 @@ def apply(rule: CodeRule, document: Document) -> Outcome:
         return _apply_to_notebook(rule, document)
     text = document.text
     reason = _misplaced(rule, document) or _unfit(rule, text) or _without_marks(rule, text)
-    if rule.tests and not reason:
-        return _cut(rule, document)
+    if rule.tests is not None and not reason:
+        return _cut(document, rule.tests, rule.theorems)
     return Outcome(document=document, reason=reason)
 
 
 def _apply_to_notebook(rule: CodeRule, document: Document) -> Outcome:
     """As ``apply``, of a notebook's JSON."""
-    if not rule.converted and (reason := _without_marks(rule, document.text)):
+    reason = _misplaced(rule, document)
+    if not rule.converted:
+        reason = reason or _without_marks(rule, document.text)
+    if reason:
         return Outcome(document=document, reason=reason)
     data, options = document.text.encode("utf-8", "replace"), NotebookOptions(profile=rule.convert or "default")
     book = extract_notebook(data, name=document.id, options=options)
@@ -229,11 +233,12 @@ def refusal(rule: CodeRule, text: str) -> str | None:
     return apply(rule, Document(id="", text=text, source="")).reason
 
 
-def _cut(rule: CodeRule, document: Document) -> Outcome:
-    text, lines = code_theorems.cut(document.text, _path(document), rule.tests, rule.theorems)
-    document = replace(document, text=text) if lines else document
+def _cut(document: Document, tests: HeldOut, how: Cut) -> Outcome:
+    text, lines = code_theorems.cut(document.text, _path(document), tests, how)
+    if not lines:
+        return Outcome(document=document)
     reason = None if text.strip() else "only theorems of test sets"
-    return Outcome(document=document, reason=reason, removed={"theorem of a test set": lines} if lines else {})
+    return Outcome(document=replace(document, text=text), reason=reason, removed={"theorem of a test set": lines})
 
 
 def _path(document: Document) -> str:
@@ -268,7 +273,9 @@ def _unfit(rule: CodeRule, text: str) -> str | None:
     if rule.max_digits < 1 and _share_above(rule.max_digits, data, len(text)):
         return "mostly digits"
     if rule.not_starting:
-        beginning = text.lstrip().removeprefix("\ufeff").lstrip() if rule.stripped else text
+        beginning = text.lstrip() if rule.stripped else text
+        if rule.stripped == "mark":
+            beginning = beginning.removeprefix(BYTE_ORDER_MARK).lstrip()
         for start in rule.not_starting:
             if beginning.startswith(start):
                 return f"starts with {start}"
@@ -312,11 +319,11 @@ def _share_above(most: float, data: bytes, characters: int) -> bool:
     letters = np.count_nonzero(np.frombuffer(data, np.int8) > _BELOW_LETTERS)  # A … \x7f: as signed bytes, all above @
     if letters > (1 - most) * characters + 1:
         return False
-    digits = np.count_nonzero((np.frombuffer(data, np.uint8) - _DIGIT) < 10)
-    if digits + 1 < most * (digits + letters):
+    figures = np.count_nonzero((np.frombuffer(data, np.uint8) - _DIGIT) < 10)
+    if figures + 1 < most * (figures + letters):
         return False
     digits, solid = _counts(data, characters)
-    return solid > 0 and digits / solid > most
+    return bool(solid and digits / solid > most)
 
 
 def _counts(data: bytes, characters: int) -> tuple[int, int]:
@@ -328,7 +335,9 @@ def _counts(data: bytes, characters: int) -> tuple[int, int]:
         leads = np.flatnonzero(_LEADS[codes])
         first, second, third = (padded[leads + n].astype(np.uint32) for n in range(3))
         third[first < 0xE0] = 0  # two bytes
-        spaces += np.count_nonzero(np.isin(first << 16 | second << 8 | third, _WIDE))
+        written = first << 16 | second << 8 | third
+        closest = _WIDE[np.minimum(np.searchsorted(_WIDE, written), len(_WIDE) - 1)]  # np.isin would sort
+        spaces += np.count_nonzero(closest == written)
     return int(np.count_nonzero((codes - _DIGIT) < 10)), characters - int(spaces)
 
 

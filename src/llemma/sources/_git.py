@@ -5,6 +5,7 @@ Reads objects only: it checks nothing out, fetches nothing, runs no filter of th
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ _OFF = {  # nothing is asked, nothing is fetched, where a clone lacks an object
     "GIT_OPTIONAL_LOCKS": "0",
     "LC_ALL": "C",
 }
+_NOTHING = "0" * 40  # the name of no object
 _REMOTE = re.compile(r"([^/:]+/[^/:]+?)(?:\.git)?/?$")
 
 
@@ -51,17 +53,34 @@ class Repository:
 
     def files(self) -> list[str]:
         """The paths of all files, sorted; links, submodules and names that are not UTF-8 are left out."""
-        listed = self._git("ls-tree", "-r", "-z", "--full-tree", self.commit) or ""
-        found = []
-        for line in filter(None, listed.split("\0")):
+        return sorted(self._listed)
+
+    @functools.cached_property
+    def _listed(self) -> dict[str, str]:
+        """The object of every file by its path."""
+        found = {}
+        for line in filter(None, (self._git("ls-tree", "-r", "-z", "--full-tree", self.commit) or "").split("\0")):
             about, _, path = line.partition("\t")
             if about.startswith("100") and path.isprintable() and "\ufffd" not in path:
-                found.append(path)
-        return sorted(found)
+                found[path] = about.split()[2]
+        return found
+
+    @functools.cached_property
+    def _present(self) -> frozenset[str] | None:
+        """The objects that a partial clone has; None for a whole clone. Git before 2.44 fetches what is asked for."""
+        partial = r"^(extensions\.partialclone|remote\..*\.promisor)$"
+        if self._git("config", "--get-regexp", partial, fails=True) is None:
+            return None
+        return frozenset((self._git("cat-file", "--batch-all-objects", "--batch-check=%(objectname)") or "").split())
+
+    def _lacks(self, path: str) -> bool:
+        return self._present is not None and self._listed.get(path) not in self._present
 
     def sizes(self, paths: Sequence[str]) -> list[int | None]:
         """The size of each file in bytes; None for one whose content this clone lacks."""
-        asked = "".join(f"{self.commit}:{path}\n" for path in paths).encode()
+        asked = "".join(
+            f"{self.commit}:{path}\n" if not self._lacks(path) else f"{_NOTHING}\n" for path in paths
+        ).encode()
         command = self._command("cat-file", "--batch-check=%(objectsize)", "--buffer")
         done = subprocess.run(command, input=asked, capture_output=True, env=self._environment(), check=False)
         answers = done.stdout.decode("utf-8", "replace").split("\n")[:-1]
@@ -71,6 +90,8 @@ class Repository:
 
     def read(self, path: str) -> bytes | None:
         """The content of a file; None when this clone lacks it. Raises DataError when git ends."""
+        if self._lacks(path):
+            return None
         if self._open is None:
             command = self._command("cat-file", "--batch")
             self._open = subprocess.Popen(

@@ -62,7 +62,7 @@ _TEXTS = (
     ("BSD-2-Clause", ("redistribution and use in source and binary forms",)),
 )
 _FILE = re.compile(r"(?:un)?licen[cs]e|copying|copyright", re.IGNORECASE)
-_FILE_ENDINGS = ("", ".txt", ".md", ".rst", ".mit", ".bsd", ".apache", ".gpl", ".lesser", ".lib")
+_FILE_ENDINGS = ("", ".txt", ".md", ".rst", ".mit", ".bsd", ".bsd3", ".apache", ".apache2", ".gpl", ".lesser", ".lib")
 _HEADER = re.compile(r"SPDX-License-Identifier:[ \t]*([\w.+-]+(?: (?:OR|AND|WITH) [\w.+-]+)*)")
 _HEADER_WITHIN = 2_000  # characters from the beginning of a file
 _LONGEST = 60_000  # characters of a licence file that are looked at
@@ -71,10 +71,7 @@ _LONGEST = 60_000  # characters of a licence file that are looked at
 def is_licence(path: str) -> bool:
     """Whether a file is called as licences are."""
     name = PurePosixPath(path)
-    return _FILE.match(name.name) is not None and name.suffix.lower() in (
-        *_FILE_ENDINGS,
-        name.name[name.name.find(".") :],
-    )
+    return _FILE.match(name.name) is not None and name.suffix.lower() in _FILE_ENDINGS
 
 
 def identify(text: str) -> str:
