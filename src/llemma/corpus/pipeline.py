@@ -60,7 +60,7 @@ class TokenizerEntry:
     sample_bytes: int = setting(4_000_000, "bytes of text from each source it is trained on")
 
     def __post_init__(self) -> None:
-        if not 300 <= self.vocab_size <= 65_536:  # 256 bytes, the end mark, some merges; more is of no use to the texts
+        if not 300 <= self.vocab_size <= 65_536:  # 256 bytes, the end mark, some merges; a larger one comes by path
             raise ValueError(f"tokenizer.vocab_size={self.vocab_size} must lie in 300..65536")
 
 
