@@ -98,7 +98,8 @@ def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
 
 def _show_source(key: str, value: dict[str, Any]) -> None:
     files = f" of {value['input']['files']} files, {value['input']['bytes']:,} bytes" if value["input"] else ""
-    print(f"{key}: kind {value['kind']}, weight {value['weight']:g}, {value['parts']} parts{files}")
+    mixed = f"weight {value['weight']:g}" if value["share"] is None else f"share {value['share']:.1%}"
+    print(f"{key}: kind {value['kind']}, {mixed}, {value['parts']} parts{files}")
     print("".join(f"  {stage}\n" for stage in value["stages"]), end="")
     if value["models to train"]:
         print(f"  models to train: {', '.join(value['models to train'])}")
@@ -111,7 +112,7 @@ def _pairs(table: dict[str, Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
 
 
 def _overlap(call: Call) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from llemma.corpus.mix import mixture, shares
+from llemma.corpus.mix import Portion, mixture, shares
 from llemma.corpus.prepare import merged
 from llemma.corpus.recipe import CorpusConfig
 from llemma.corpus.stages import SAMPLES, tokenizer_hash
@@ -40,7 +40,7 @@ def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path, gua
     }
 
 
-def portions(config: CorpusConfig, sources: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def portions(config: CorpusConfig, sources: Mapping[str, Mapping[str, Any]]) -> dict[str, Portion]:
     """The mixture of the sources that are there, with their epochs for the budget of the recipe."""
     tokens = {name: source["splits"]["tokens"].get("train", 0) for name, source in sources.items()}
     weights = {name: config.weights[name] for name in sources}

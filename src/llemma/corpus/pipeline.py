@@ -40,7 +40,7 @@ from llemma.corpus.shards import dtype_of, read_manifest
 from llemma.corpus.stages import ORDER, Group, Pack, Read, Tokenise, tokenizer_hash
 from llemma.corpus.tokenise import SPLITS
 from llemma.corpus.units import Engine, Row, run_stage
-from llemma.errors import ConfigError, DataError
+from llemma.errors import ConfigError, DataError, LlemmaError
 from llemma.records import Document, Event, Progress, silent
 from llemma.run import Run, cores, open_run
 
@@ -119,7 +119,7 @@ def sources_of(config: CorpusConfig) -> dict[str, list[Part]]:
         quality.check(entry.quality)
         try:
             pieces = split(name, entry.kind, options)
-        except (DataError, ConfigError):
+        except LlemmaError:  # no such folder, a package or a prover that is not installed
             if not entry.optional:
                 raise
             continue

@@ -13,7 +13,6 @@ from llemma.corpus.manifest import portions
 from llemma.corpus.pipeline import load_given, sources_of
 from llemma.corpus.prepare import Part
 from llemma.corpus.recipe import CorpusConfig, SourceEntry
-from llemma.records import to_row
 from llemma.run import cores
 
 
@@ -50,6 +49,7 @@ def _source(config: CorpusConfig, entry: SourceEntry, parts: Sequence[Part]) -> 
     return {
         "kind": parts[0].kind or parts[0].source,
         "weight": entry.weight,
+        "share": entry.share,
         "parts": len(parts),
         "input": _input(parts),
         "stages": _stages(config, entry),
@@ -80,4 +80,8 @@ def _stages(config: CorpusConfig, entry: SourceEntry) -> list[str]:
 
 def _mixture(config: CorpusConfig, parts: Mapping[str, Any]) -> dict[str, Any]:
     none: dict[str, Any] = {name: {"splits": {"tokens": {}}} for name in parts}
-    return dict(to_row(portions(config, none)))
+    found = portions(config, none)
+    return {
+        name: {"share": round(portion.share, 6)} | ({"tokens": round(portion.budget)} if portion.budget else {})
+        for name, portion in found.items()
+    }

@@ -92,6 +92,8 @@ class Options:
     files: str = setting("", "pattern of the files instead of subset and split, such as data/train-000*.parquet")
     text: str = setting("", "column that holds the text (default: the dataset's, else text)")
     meta: tuple[str, ...] = setting((), "columns kept beside the text (default: the dataset's)")
+    where: Mapping[str, Any] = setting(factory=dict, help="only rows with this value: {'meta.set' = VALUE or a list}")
+    unless: Mapping[str, Any] = setting(factory=dict, help="no rows with this value, as in where")
     revision: str = setting("main", "branch, tag or commit; pin a commit to get the same documents again")
     after: str = setting("", "id of the last document seen: go on behind it")
     limit: int = setting(0, "stop after this many documents (0: all)")
@@ -205,10 +207,26 @@ def _documents(
                     f"no text in column {text!r} (options.text); there are {there}", where=f"{name}:{number}"
                 )
             kept = {c: _plain(row[c], c in layout.packed) for c in (columns or row) if c in row and c != text}
+            if not _wanted(kept, options):
+                continue
             yield Document(id=f"{name}:{number}", text=row[text], source=options.dataset or "hub", meta=kept)
             count += 1
         done += size
     progress(Event(stage="hub", done=done, total=done, unit="bytes", figures={"documents": float(count)}))
+
+
+def _wanted(meta: Mapping[str, Any], options: Options) -> bool:
+    """Whether ``where`` and ``unless`` want a row, by the columns kept of it."""
+
+    def holds(key: str, value: Any) -> bool:
+        found: Any = meta
+        for name in key.split("."):
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found in value if isinstance(value, (list, tuple)) else bool(found == value)
+
+    return all(holds(*pair) for pair in options.where.items()) and not any(
+        holds(*pair) for pair in options.unless.items()
+    )
 
 
 def _plain(value: Any, packed: bool) -> Any:
