@@ -3,8 +3,8 @@
     PYTHON bench/_dedup_peers.py NAME TEXTS.jsonl
 
 Answers each line with ``{"seconds"}``: processor time of this process (all its threads) for the signatures of all
-texts, 14 × 8 hashes over shingles of five words, from the text as a string on. Imports nothing of llemma but for its own
-rows, so that it runs in the Python that a peer needs.
+texts, 14 × 8 hashes over shingles of five words, from the text as a string on. Of llemma it imports something for its
+own rows only, so that it runs in the Python that a peer needs.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -229,8 +230,9 @@ def tree_memory(process: int) -> int:
     return total
 
 
-def command(source: Path, out: Path, workers: int) -> tuple[dict[str, Any], float, float]:
-    """Run ``llemma dedup``: its summary, seconds, peak bytes of all its processes together."""
+def command(source: Path, out: Path, workers: int) -> tuple[dict[str, Any], float, float, float]:
+    """Run ``llemma dedup``: its summary, seconds, processor seconds, peak bytes of all its processes together."""
+    used = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     words = [sys.executable, "-m", "llemma", "dedup", str(source), str(out), "--json", f"workers={workers}"]
     begin, peak = time.perf_counter(), 0.0
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT)
@@ -246,7 +248,8 @@ def command(source: Path, out: Path, workers: int) -> tuple[dict[str, Any], floa
     out_text, _ = process.communicate()
     over.set()
     watcher.join()
-    return json.loads(out_text), time.perf_counter() - begin, peak
+    used = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - used
+    return json.loads(out_text), time.perf_counter() - begin, used, peak
 
 
 def whole(settings: Settings, folder: Path) -> None:
@@ -254,7 +257,7 @@ def whole(settings: Settings, folder: Path) -> None:
     if not settings.whole:
         return
     rng = random.Random(2)
-    pool = sentences(rng, 200_000)
+    pool = sentences(rng, 50_000)
     print("The whole command: one file of JSON lines\n")
     print(
         "| GB of text | documents | kept | exact | near | seconds | seconds per GB | MB/s | peak of all processes, MB |"
@@ -266,11 +269,11 @@ def whole(settings: Settings, folder: Path) -> None:
             with open(source, "w", encoding="utf-8") as file:
                 for k, text in enumerate(made_up(rng, pool, size * 1e9)):
                     file.write(json.dumps({"id": f"d{k}", "text": text}) + "\n")
-            found, wall, peak = command(source, Path(here) / "out", settings.workers)
+            found, wall, cpu, peak = command(source, Path(here) / "out", settings.workers)
         print(
             f"| {found['bytes'] / 1e9:.2f} | {found['documents']:,} | {found['kept']:,} | {found['exact']:,} "
-            f"| {found['near']:,} | {wall:.1f} | {wall / found['bytes'] * 1e9:.2f} "
-            f"| {found['bytes'] / wall / 1e6:.0f} | {peak / 1e6:,.0f} |",
+            f"| {found['near']:,} | {wall:.1f} | {found['bytes'] / wall / 1e6:.0f} "
+            f"| {cpu / found['bytes'] * 1e9:.1f} | {peak / 1e6:,.0f} |",
             flush=True,
         )
 
