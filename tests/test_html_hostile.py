@@ -57,6 +57,10 @@ SHAPES = {
     "wide table": b"<table>" + (b"<tr>" + b"<td>x</td>" * 1000 + b"</tr>") * 100,
     "template": b"<template>" * 20_000,
     "svg": b"<svg><foreignObject>" * 20_000,
+    "many dollars": b"<p>" + b"$" * 8_000_000,
+    "many unfinished comments": b"<!--" * 2_000_000,
+    "many short formulas": b"<p>" + b"$x$ " * 2_000_000,
+    "many images": b'<img class="latex" alt="x">' * 300_000,
 }
 SLOWEST = 2.0  # seconds of processor time for a page on an idle machine of 2024
 
@@ -114,7 +118,7 @@ def test_mutated_pages():
         start = time.process_time()
         extracted = extract_html(page)
         slowest = max(slowest, time.process_time() - start)
-        assert slowest < 5 * SLOWEST, f"page {number}: {slowest:.1f} s"
+        assert slowest < SLOWEST, f"page {number}: {slowest:.1f} s"
         ledger = extracted.formulas
         assert ledger.found == ledger.kept + ledger.boilerplate + sum(ledger.lost.values())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 3_000_000, "more than 3 GB"

@@ -7,7 +7,7 @@ $10" is never taken for mathematics, whatever the settings.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 Add = Callable[[str, bool, str], str]
@@ -18,6 +18,7 @@ ENVIRONMENTS = (
 )
 _LONGEST = 20_000  # characters of one formula
 _BUDGET = 3_000_000  # characters looked through for closing delimiters in one page
+_MOST_OPENINGS = 200_000  # delimiters of one page that are looked at; a book of 10 MB has fewer
 
 
 class Pair(NamedTuple):
@@ -42,8 +43,6 @@ _STANDARD = (Pair("$$", "$$", True), Pair("\\[", "\\]", True), Pair("\\(", "\\)"
 _DOLLAR = Pair("$", "$", False)
 _HEAD = 3000  # characters in which a page says which renderer it loads
 _MOST = 400_000  # characters of scripts that are looked through
-_SCRIPT = "[sS][cC][rR][iI][pP][tT]"  # written out, as a search for what begins with "<" jumps from one to the next
-_SCRIPTS = re.compile(rf"<(?:{_SCRIPT}[^>]*>[^<]*(?:<(?!/{_SCRIPT})[^<]*)*|[lL][iI][nN][kK][^>]*>)")
 _RENDERER = re.compile(
     r"[Mm]ath[Jj]ax|MATHJAX|[Kk]a[Tt]e[Xx]|js[Mm]ath|renderMathInElement|[Tt]e[Xx][Zz]illa|mathml\.js|ASCIIMath|[Aa]scii[Mm]ath"
 )
@@ -63,8 +62,8 @@ _ASCII = re.compile(
 
 
 def rules_of(page: str) -> Rules:
-    """The delimiters of a page, from its scripts and the head of its source."""
-    scripts = "\n".join([page[:_HEAD], *_SCRIPTS.findall(page, _HEAD)])[:_MOST]
+    """The delimiters of a serialised page, from its scripts, its links to style sheets and the head of its source."""
+    scripts = "\n".join([page[:_HEAD], *_between(page, "<script", "</script>"), *_between(page, "<link", ">")])[:_MOST]
     lower = scripts.lower()
     if not any(name in lower for name in _RENDERERS) or not _RENDERER.search(scripts):
         return Rules((*_STANDARD, _DOLLAR), False, False, False)
@@ -90,6 +89,17 @@ def rules_of(page: str) -> Rules:
     return Rules(tuple(ordered), True, told, ascii_math)
 
 
+def _between(page: str, left: str, right: str) -> Iterator[str]:
+    """The parts of a page behind its head that begin and end so, until there is more than is looked through."""
+    size, place = 0, page.find(left, _HEAD)
+    while place >= 0 and size < _MOST:
+        end = page.find(right, place)
+        end = end if end >= 0 else len(page)
+        yield page[place:end]
+        size += end - place
+        place = page.find(left, end)
+
+
 def _pairs(page: str, start: int, display: bool) -> list[Pair]:
     """The pairs of a JavaScript array of arrays of two strings that begins at ``start``."""
     depth, strings = 1, []
@@ -113,12 +123,18 @@ class Finder:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self._budget = _BUDGET
+        self._openings = _MOST_OPENINGS
         self._pairs = {pair.left: pair for pair in rules.pairs}
         lefts = "|".join(re.escape(left) for left in self._pairs)
         tick = "|`" if rules.ascii else ""
         self._open = re.compile(rf"\\\\(?!\[|\()|\\\$|{lefts}|\\begin\{{((?:{ENVIRONMENTS})\*?)\}}{tick}")
         self.marks = tuple({left[0] if left[0] == "$" else left for left in self._pairs} | {"\\begin{"} | set(tick[1:]))
         self._close = {pair.right: _closing(pair.right) for pair in rules.pairs}
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the page had more delimiters than are looked at."""
+        return not self._openings
 
     def replace(self, text: str, add: Add, *, certain: bool = False) -> str:
         """The text with its formulas replaced by what ``add(tex, display, kind)`` returns for them.
@@ -128,7 +144,8 @@ class Finder:
         out: list[str] = []
         ahead: dict[str, int] = {}
         done = place = 0
-        while found := self._open.search(text, place):
+        while (found := self._open.search(text, place)) and self._openings:
+            self._openings -= 1
             opening = found[0]
             place = found.end()
             if opening in ("\\\\", "\\$"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 from llemma.extract import tags
@@ -20,7 +21,7 @@ from llemma.extract.formulas import Formula, element_formula, script_formula
 from llemma.extract.images import image_formula
 from llemma.extract.ledger import Extracted, Ledger
 from llemma.extract.markdown import code_span, escape_dollars, fence, paragraph, table, tidy
-from llemma.extract.markup import attributes, close_of, tokens, unescape
+from llemma.extract.markup import attributes, close_of, serialised, split, unescape
 from llemma.extract.page import prepare
 from llemma.extract.tags import Tag, learn
 from llemma.extract.tex_text import clean_tex, is_display
@@ -30,7 +31,8 @@ _MOST_TAGS = 600_000  # of one page; what follows is left out and the result say
 _MOST_LEARNED = 40_000  # different tags of one page that are looked at one by one
 _MOST_EFFORT = 1_500_000  # tags read in vain while looking for formulas
 _LONGEST_KNOWN = 300  # characters of a tag worth remembering
-_KNOWN: dict[str, Tag] = {}
+_Action = Callable[["_Walk", int, Tag], int]  # what is done at a tag; it returns the place to go on from
+_KNOWN: dict[str, tuple[_Action | None, Tag]] = {}
 
 _MARK = re.compile(r"[\x02\x06](\d{1,9})\x03|\x04(\d{1,9})\x05")
 _ORDINAL = re.compile(r"st|nd|rd|th|er|re|e|o|a|TM|®|™|©")
@@ -52,17 +54,16 @@ def extract_html(data: bytes, *, name: str = "", charset: str | None = None, mai
     ``charset`` is what the server said about the bytes; ``main=False`` keeps menus and comments too. Any bytes are
     taken: what is no HTML comes out as text.
     """
-    page = prepare(data, charset)
-    walk = _Walk(page)
+    walk = _Walk(serialised(prepare(data, charset)))
     walk.run()
     return walk.result(main)
 
 
 class _Walk:
-    """One pass over the tags and texts of a page."""
+    """One pass over the tags and texts of a serialised page."""
 
     def __init__(self, page: str) -> None:
-        self.parts = tokens(page)
+        self.parts = split(page)
         self.truncated = len(self.parts) > 2 * _MOST_TAGS
         rules = rules_of(page)
         self.finder = Finder(rules)
@@ -86,27 +87,26 @@ class _Walk:
         self.display_end = -1
         self.effort = 0
         self.title = ""
-        self.odd_marks = [mark for mark in self.finder.marks if mark[0] not in "\\$"]
+        odd = [re.escape(mark) for mark in self.finder.marks if mark[0] not in "\\$"]
+        self.odd_marks = re.compile("|".join(odd)) if odd else None
 
     def run(self) -> None:
         """Walk the page from its first to its last tag."""
-        parts, known, buffer, actions = self.parts, _KNOWN, self.buffer, _ACTIONS
-        append = buffer.append
+        parts, known, buffer = self.parts, _KNOWN, self.buffer
+        append, look_up = buffer.append, known.get
         learned = 0
         end = min(len(parts) - 1, 2 * _MOST_TAGS)
         if parts[0].strip():
             append(parts[0])
         i = 1
         while i < end:
-            text = parts[i]
-            tag = known.get(text)
-            if tag is None:
-                tag = learn(text) if learned < _MOST_LEARNED else learn(_bare(text))
+            pair = look_up(parts[i])
+            if pair is None:
                 learned += 1
-                if len(text) < _LONGEST_KNOWN:
-                    known[text] = tag
-            if op := tag[0]:
-                i = actions[op](self, i, tag)
+                pair = _learned(parts[i], learned > _MOST_LEARNED)
+            action, tag = pair
+            if action is not None:
+                i = action(self, i, tag)
             i += 1
             if (text := parts[i]) and (buffer or not text.isspace() or self.link_start >= 0):
                 append(text)  # white space that begins a block is none
@@ -134,7 +134,7 @@ class _Walk:
             return
         if "&" in text:
             text = unescape(text)
-        if "\\" in text or "$" in text or (self.odd_marks and any(mark in text for mark in self.odd_marks)):
+        if "\\" in text or "$" in text or (self.odd_marks and self.odd_marks.search(text)):
             text = self.finder.replace(text, self._delimited)
             if "$" in text:
                 text = escape_dollars(text)
@@ -196,6 +196,12 @@ class _Walk:
         self.flush()
         return i
 
+    def open_plain(self, i: int, tag: Tag) -> int:
+        """A block opens of which nothing is remembered."""
+        if self.buffer:
+            self.flush()
+        return i
+
     def open_block(self, i: int, tag: Tag) -> int:
         """A block opens: the text before it is complete."""
         if self.buffer:
@@ -214,11 +220,19 @@ class _Walk:
                 self.tables.append(frame.rows)
         return i
 
+    def close_plain(self, i: int, tag: Tag) -> int:
+        """A block closes whose name asks for nothing; it has a frame when its classes asked for one."""
+        if self.buffer:
+            self.flush()
+        if (frames := self.frames) and frames[-1].name == tag.name:
+            self._close_frame(frames.pop())
+        return i
+
     def close_block(self, i: int, tag: Tag) -> int:
         """A block closes: it is judged, tables and quotes are put together."""
         if self.buffer:
             self.flush()
-        name = tag[1]
+        name = tag.name
         if (act := _CLOSING.get(name)) is not None:
             act(self, name)
         # blocks that hold no block of their own name have a frame only when their classes ask for one
@@ -343,7 +357,7 @@ class _Walk:
     def code(self, i: int, tag: Tag) -> int:
         """Code in a line: kept as it is, delimiters inside are none."""
         parts = self.parts
-        if parts[i + 2] == f"</{tag[1]}>":
+        if parts[i + 2] == f"</{tag.name}>":
             end, source = i + 2, parts[i + 1]
         else:
             end = self._close_of(i)
@@ -376,13 +390,13 @@ class _Walk:
 
     def _lines(self, i: int, end: int) -> str:
         """The text of preformatted elements: breaks are lines, what is skipped elsewhere is skipped here."""
-        parts = self.parts
-        if not any(self._tag(part).op in _IN_LINES for part in set(parts[i + 2 : end : 2])):
+        parts, known = self.parts, _KNOWN
+        if not any((known.get(part) or _learned(part))[1].op in _IN_LINES for part in set(parts[i + 2 : end : 2])):
             return unescape("".join(parts[i + 1 : end : 2]))
         out = [parts[i + 1]]
         j = i + 2
         while j < end:
-            tag = self._tag(parts[j])
+            tag = (known.get(parts[j]) or _learned(parts[j]))[1]
             if tag.op == tags.SKIP:
                 j = self._close_of(j)
             elif tag.op == tags.BREAK or (tag.op == tags.END and tag.name in ("div", "li", "p")):
@@ -417,9 +431,11 @@ class _Walk:
 
     def image(self, i: int, tag: Tag) -> int:
         """An image is text when it is a formula."""
-        formula = image_formula(attributes(self.parts[i]), i < self.display_end)
-        if formula is not None:
-            self._put(formula)
+        if self.effort < _MOST_EFFORT:
+            self.effort += 6
+            formula = image_formula(attributes(self.parts[i]), i < self.display_end)
+            if formula is not None:
+                self._put(formula)
         return i
 
     def math(self, i: int, tag: Tag) -> int:
@@ -451,14 +467,6 @@ class _Walk:
         self.codes.append(text)
         self.buffer.append(f"\x04{len(self.codes) - 1}\x05")
 
-    def _tag(self, text: str) -> Tag:
-        tag = _KNOWN.get(text)
-        if tag is None:
-            tag = learn(text)
-            if len(text) < _LONGEST_KNOWN:
-                _KNOWN[text] = tag
-        return tag
-
     def _close_of(self, i: int) -> int:
         end = close_of(self.parts, i, len(self.parts))
         return end if end > 0 else len(self.parts) - 2 - len(self.parts) % 2
@@ -466,7 +474,7 @@ class _Walk:
     def _has_formula(self, i: int, end: int) -> bool:
         known = _KNOWN
         for part in set(self.parts[i + 2 : end : 2]):
-            op = (known.get(part) or self._tag(part))[0]
+            op = (known.get(part) or _learned(part))[1].op
             if op == tags.MATH or (op == tags.SCRIPT and "math/" in part[:100]):
                 return True
         return False
@@ -477,19 +485,19 @@ class _Walk:
         """The blocks that are main text, formulas and code put in, and the ledger."""
         keep = self.regions.keep(self.out, self.totals) if main else [True] * len(self.out)
         text = tidy([block for block, kept in zip(self.out, keep, strict=True) if kept])
+        pieces = _MARK.split(text)  # text, number of a formula or None, number of a code or None, text, …
         seen: set[int] = set()
-
-        def put(found: re.Match[str]) -> str:
-            number = int(found[1] or found[2])
-            if number >= len(self.codes if found[2] else self.formulas):
-                return ""  # no mark of ours: a control character that the page had as a reference
-            if found[2]:
-                return self.codes[number]
-            seen.add(number)
-            one = self.formulas[number]
-            return f"$${one.tex}$$" if one.display else f"${one.tex}$"
-
-        text = _MARK.sub(put, text)
+        for place in range(1, len(pieces), 3):
+            formula, code = pieces[place], pieces[place + 1]
+            put = ""  # where there is no such number, it is a control character that the page had as a reference
+            if formula is not None and (number := int(formula)) < len(self.formulas):
+                seen.add(number)
+                _, tex, display = self.formulas[number]
+                put = f"$${tex}$$" if display else f"${tex}$"
+            elif code is not None and (number := int(code)) < len(self.codes):
+                put = self.codes[number]
+            pieces[place], pieces[place + 1] = put, ""
+        text = "".join(pieces)
         lost: Counter[str] = Counter()
         for (kind, _), count in self.lost.items():
             lost[kind] += count
@@ -502,8 +510,25 @@ class _Walk:
             why={f"{kind}: {reason}": count for (kind, reason), count in sorted(self.lost.items())},
             kinds=dict(kinds),
         )
-        meta = {"truncated": True} if self.truncated else {}
+        given_up = self.effort >= _MOST_EFFORT or self.finder.exhausted or self.certain.exhausted
+        meta = {"truncated": True} if self.truncated or given_up else {}
         return Extracted(text=text.strip(), title=self.title, formulas=ledger, meta=meta)
+
+
+def _learned(text: str, bare: bool = False) -> tuple[_Action | None, Tag]:
+    """What to do at a tag, found out and remembered; from its name alone when it is ``bare``."""
+    tag = learn(_bare(text) if bare else text)
+    action = _ACTIONS.get(tag.op)
+    if tag.op == tags.BLOCK and not (
+        tag.name in _OPENING or tag.name in tags.CONTAINERS or tag.hidden or tag.poor or tag.main
+    ):
+        action = _Walk.open_plain
+    elif tag.op == tags.END and tag.name not in _CLOSING:
+        action = _Walk.close_plain
+    pair = action, tag
+    if len(text) < _LONGEST_KNOWN:
+        _KNOWN[text] = pair
+    return pair
 
 
 def _bare(tag: str) -> str:

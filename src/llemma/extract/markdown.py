@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 _DISPLAY = re.compile(r"\s*(\x06\d+\x03)([.,;:]?(?!\w))\s*")
-_LOOSE_DOLLAR = re.compile(r"(?<!\\)\$")
+_LOOSE_DOLLARS = re.compile(r"(?<!\\)\$+")
 _WIDEST = 40  # columns of a table that is data
 
 
@@ -40,7 +40,7 @@ def paragraph(text: str) -> str:
 
 def escape_dollars(text: str) -> str:
     """Text in which a dollar is a dollar."""
-    return _LOOSE_DOLLAR.sub(r"\\$", text)
+    return _LOOSE_DOLLARS.sub(lambda run: "\\$" * len(run[0]), text)
 
 
 def table(rows: list[list[str]]) -> str | None:

@@ -30,9 +30,19 @@ _ATTRIBUTE = re.compile(r' ([^\s=">/]+)="([^"]*)"')
 VOID: Final = word_set("area base br col embed hr img input link meta param source track wbr")
 
 
+def serialised(page: str | bytes) -> str:
+    """The page as the parser writes it: names in small letters, every element closed."""
+    return LexborHTMLParser(page).html or ""
+
+
+def split(page: str) -> list[str]:
+    """A serialised page as ``[text, tag, text, tag, …, text]``: texts at even places, tags at odd ones."""
+    return _TOKENS.split(page)
+
+
 def tokens(page: str | bytes) -> list[str]:
-    """The page as ``[text, tag, text, tag, …, text]``: texts at even places, tags at odd ones."""
-    return _TOKENS.split(LexborHTMLParser(page).html or "")
+    """Any page, parsed and split."""
+    return split(serialised(page))
 
 
 def name_of(tag: str) -> str:

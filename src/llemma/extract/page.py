@@ -6,13 +6,15 @@ from __future__ import annotations
 import codecs
 import re
 
+import numpy as np
+
 from llemma.extract.markup import VOID
 from llemma.extract.words import word_set
 
 _META = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([a-zA-Z0-9_:.-]+)""", re.IGNORECASE)
 _XML = re.compile(rb"""<\?xml[^>]{0,100}?encoding\s*=\s*["']([a-zA-Z0-9_:.-]+)""")
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_SELF_CLOSED = re.compile(r"<(script|style|a|div|span|p|iframe|textarea|title|i|b|em|td|li)((?:\s[^<>]*?)?)/>")
+_SELF_CLOSED = re.compile(r"<(script|style|a|div|span|p|iframe|textarea|title|i|b|em|td|li)(?=[\s/])([^<>]*+)(?<=/)>")
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)([^<>]*)>")
 _DEEPEST = 500  # elements inside elements; browsers stop at 512
 _VOID_TAGS = ("<br", "<img", "<!--", "<input", "<meta", "<link", "<hr", "<BR", "<IMG")
@@ -32,39 +34,47 @@ def decode(data: bytes, charset: str | None = None) -> str:
 
     What the server or page says is not believed where the bytes are not in that character set.
     """
+    return _decoded(data, charset)[0]
+
+
+def _decoded(data: bytes, charset: str | None) -> tuple[str, str]:
+    """The text and the name of its character set."""
     for mark, name in _BOMS:
         if data.startswith(mark):
-            return data[len(mark) :].decode(name, "replace")
+            return data[len(mark) :].decode(name, "replace"), name
     if data[:4].count(0) == 2 and b"<" in data[:2]:
-        return data.decode("utf-16-le" if data[0] else "utf-16-be", "replace")
+        name = "utf-16-le" if data[0] else "utf-16-be"
+        return data.decode(name, "replace"), name
     head = data[:4096]
     said = [charset or ""] + [found[1].decode() for found in (_XML.search(head), _META.search(head)) if found]
     for name in (*said, "utf-8"):
         name = _CALLED.get(name.strip().lower(), name.strip().lower())
         if name and not name.startswith("utf-16"):
             try:
-                return data.decode(name)
+                return data.decode(name), name
             except (LookupError, UnicodeDecodeError, ValueError):
                 continue
     bad = data.decode("utf-8", "replace")
     if bad.count("\ufffd") * 100 < len(bad) and any(byte > 0xBF for byte in data[:100_000]):
         multibyte = len(data) - len(bad)
         if multibyte > bad.count("\ufffd") * 2:
-            return bad  # UTF-8 with a few broken places
-    return data.decode("windows-1252", "replace")
+            return bad, "utf-8"  # with a few broken places
+    return data.decode("windows-1252", "replace"), "windows-1252"
 
 
 def prepare(data: bytes, charset: str | None = None) -> str:
     """A page that is safe to parse: text, without control characters, not nested beyond what browsers take."""
     wide = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or data[:4].count(0) == 2
-    page = decode(data if wide else data.translate(None, _CONTROL), charset)
+    data = data if wide else data.translate(None, _CONTROL)
+    page, name = _decoded(data, charset)
     if "\0" in page:
         page = page.replace("\0", "")
     if page[:200].lstrip().startswith("<?xml"):
-        page = _SELF_CLOSED.sub(r"<\1\2></\1>", page)
+        page = _SELF_CLOSED.sub(lambda found: f"<{found[1]}{found[2][:-1]}></{found[1]}>", page)
     if _has_long_tag(page):
         page = _LONG_TAG.sub(_fewer_attributes, page)
-    return _flattened(page) if _may_be_deep(page) else page
+    deep = _may_be_deep(page, data if name in ("utf-8", "windows-1252") else page.encode("utf-8", "surrogatepass"))
+    return _flattened(page) if deep else page
 
 
 def _has_long_tag(page: str) -> bool:
@@ -85,17 +95,26 @@ def _fewer_attributes(found: re.Match[str]) -> str:
     return found[0] if len(several) <= _MOST_ATTRIBUTES else found[0][: several[_MOST_ATTRIBUTES].start()] + ">"
 
 
-def _may_be_deep(page: str) -> bool:
-    """Whether elements may be nested deeper than browsers go: in some part many more are open than closed."""
-    size = max(4096, len(page) // 64)
-    opened = void = 0
-    for start in range(0, len(page), size):
-        part = page[start : start + size]
-        opened += part.count("<") - 2 * part.count("</")
-        if opened - void > _DEEPEST * 2:
-            head = page[: start + size]
-            void = sum(map(head.count, _VOID_TAGS))
-            if opened - void > _DEEPEST * 2:
+def _may_be_deep(page: str, data: bytes) -> bool:
+    """Whether elements may be nested deeper than browsers go: up to some place many more are open than closed.
+
+    ``data`` is the page in a character set in which ASCII is itself.
+    """
+    octets = np.frombuffer(data, dtype=np.uint8)
+    steps = (octets[:-1] == ord("<")).view(np.int8)
+    steps = steps - 2 * (steps & (octets[1:] == ord("/")))
+    if not len(steps):
+        return False
+    size = max(4096, len(steps) // 64)
+    starts = np.arange(0, len(steps), size)
+    opened = np.cumsum(np.add.reduceat(steps, starts, dtype=np.int64))
+    void = counted = 0
+    for start, count in zip(starts.tolist(), opened.tolist(), strict=True):
+        if count - void > _DEEPEST * 2:
+            part = page[counted : start + size]
+            void += sum(map(part.count, _VOID_TAGS))
+            counted = start + size
+            if count - void > _DEEPEST * 2:
                 return True
     return False
 

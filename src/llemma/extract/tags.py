@@ -123,8 +123,8 @@ UNLINKED: Final = Tag(NOTHING, "")
 
 def learn(tag: str) -> Tag:
     """The meaning of a tag."""
-    if tag.startswith("<a ") and ' class="' not in tag and " data-" not in tag and ' style="' not in tag:
-        return LINKED if ' href="' in tag else UNLINKED
+    if tag.startswith("<a ") and " data-" not in tag and ' style="' not in tag:
+        return _link(value(tag, "class"), ' href="' in tag, ' hidden="' in tag)
     name = name_of(tag)
     bare = name.rpartition(":")[2].lower()
     if tag.startswith("</"):
@@ -151,6 +151,14 @@ def learn(tag: str) -> Tag:
         label = f" {value(tag, 'id')} {value(tag, 'role')}"
     main = ' itemprop="articleBody"' in tag
     return _meaning(name, classes, label, hidden, data and ' data-value="' not in tag, data, ' href="' in tag, main)
+
+
+@functools.lru_cache(maxsize=8192)
+def _link(classes: str, href: bool, hidden: bool) -> Tag:
+    """The meaning of a link, of which a page has hundreds that differ in their address only."""
+    if not classes and not hidden:
+        return LINKED if href else UNLINKED
+    return _meaning("a", classes, "", hidden, False, False, href, False)
 
 
 @functools.lru_cache(maxsize=8192)
