@@ -36,6 +36,10 @@ def _corpus(call: Call) -> int:
     if call.settings.dry_run:
         _show_plan(plan(call.settings), call.json)
         return 0
+    if call.settings.trace:
+        from llemma.corpus.trace import trace
+
+        return _show_traced(trace(call.settings.run, call.settings.trace), call.json)
     manifest = build_corpus(call.settings, call.progress)
     if call.json:
         shown = {k: v for k, v in manifest.items() if k not in ("samples", "drop_samples")}
@@ -70,6 +74,14 @@ def _dedup(call: Call) -> int:
     return 0
 
 
+def _show_traced(traced: Any, as_json: bool) -> int:
+    if as_json:
+        print_json(traced)
+    else:
+        print(traced)
+    return 0
+
+
 def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(plan)
@@ -86,7 +98,8 @@ def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
 
 def _show_source(key: str, value: dict[str, Any]) -> None:
     files = f" of {value['input']['files']} files, {value['input']['bytes']:,} bytes" if value["input"] else ""
-    print(f"{key}: kind {value['kind']}, weight {value['weight']:g}, {value['parts']} parts{files}")
+    mixed = f"weight {value['weight']:g}" if value["share"] is None else f"share {value['share']:.1%}"
+    print(f"{key}: kind {value['kind']}, {mixed}, {value['parts']} parts{files}")
     print("".join(f"  {stage}\n" for stage in value["stages"]), end="")
     if value["models to train"]:
         print(f"  models to train: {', '.join(value['models to train'])}")
@@ -99,7 +112,21 @@ def _pairs(table: dict[str, Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+
+
+def _overlap(call: Call) -> int:
+    from llemma.corpus.overlap_report import as_lines
+    from llemma.corpus.overlap_scan import scan
+
+    found = scan(call.settings, call.progress)
+    if call.json:
+        print_json(found)
+    else:
+        print("\n".join(as_lines(found)))
+        print(f"{found['files']['page']}: the hits with their context")
+        print(f"scores of clean and dirty problems: llemma eval … overlap={call.settings.run}")
+    return 0
 
 
 def _quality(call: Call) -> int:
@@ -126,6 +153,8 @@ def _train(call: Call) -> int:
     from llemma.plugins import import_module
 
     loop = import_module("llemma.train.loop")
+    if call.settings.trace:
+        return _show_traced(loop.trace(call.settings), call.json)
     if call.settings.dry_run:
         plan = loop.plan(call.settings)
         if call.json:
@@ -392,6 +421,10 @@ VERBS = {
     "dedup": Verb(
         summary="remove exact and near duplicates from files of documents; say what went and why",
         words="IN... OUT", settings="corpus.dedup_files:DedupFilesConfig", run=_dedup, field="paths",
+    ),
+    "overlap": Verb(
+        summary="look for benchmark problems, solutions or generations in a corpus: every hit with its context",
+        words="benchmark=TASK,... corpus=PATH,...", settings="corpus.overlap_scan:ScanConfig", run=_overlap,
     ),
     "quality": Verb(
         summary="train the models that judge the quality of documents",
