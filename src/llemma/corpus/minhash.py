@@ -95,6 +95,19 @@ def sign(data: np.ndarray, offsets: np.ndarray, plan: Plan, *, numba: bool = Tru
     return out
 
 
+def shingle_sets(texts: Sequence[str], plan: Plan) -> list[np.ndarray]:
+    """The shingles of each text as 32 bits, sorted, each once: what its MinHash is taken of."""
+    data, offsets = pack(texts)
+    fold, kernels = folding(plan.digits), compiled_module("llemma.corpus.minhash_numba")
+    if kernels is None:
+        flat, counts = minhash_numpy.shingles(data, offsets, fold, plan.ngram)
+    else:
+        flat, counts = np.empty(len(data) + 1, dtype=np.uint32), np.empty(len(texts), dtype=np.int64)
+        kernels.shingles(data, offsets, fold.table, fold.several, plan.ngram, flat, counts)
+    ends = np.cumsum(counts)
+    return [np.unique(flat[end - count : end]) for end, count in zip(ends, counts, strict=True)]
+
+
 def _pieces(offsets: np.ndarray) -> list[tuple[int, int]]:
     """Runs of texts of about ``_PIECE`` bytes, at least one text each."""
     pieces, first, count = [], 0, len(offsets) - 1
