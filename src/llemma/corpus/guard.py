@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from llemma import plugins
 from llemma.corpus.overlap import OverlapConfig, build_index, loaded, said
 from llemma.corpus.overlap_items import checked_tasks, present_tasks, task_items
 from llemma.corpus.quality import Outcome
@@ -26,7 +27,12 @@ def guarded_tasks(config: OverlapConfig) -> tuple[str, ...]:
     """The tasks that are held out: those named, by default all whose data are here. Raises ConfigError, DataError."""
     if config.tasks == OFF:
         return ()
-    return checked_tasks(config.tasks) if config.tasks else tuple(present_tasks())
+    if not config.tasks:
+        return tuple(present_tasks())
+    for name in config.tasks:
+        if name != "present":
+            plugins.load("tasks", name.partition(":")[0])
+    return checked_tasks(config.tasks)
 
 
 def prepare_guard(config: OverlapConfig, run: Run) -> Path | None:

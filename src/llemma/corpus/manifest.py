@@ -19,7 +19,7 @@ Rows = Mapping[str, Mapping[str, Row]]
 
 def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path, guard: Row) -> dict[str, Any]:
     """Everything about the corpus but the time it took; the same for every engine and after any number of kills."""
-    names = [name for name in config.sources if _of(rows["read"], name)]
+    names = [name for name in config.sources if any(row["documents"] for row in _of(rows["tokenise"], name))]
     sources = {name: _source(config, name, rows) for name in names}
     told = {name: merged([*_of(rows["read"], name), *_of(rows["tokenise"], name)]) for name in names}
     return {
@@ -27,7 +27,7 @@ def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path, gua
         "bytes": sum(source["bytes"] for source in sources.values()),
         "tokens": sum(source["tokens"] for source in sources.values()),
         "sources": sources,
-        "left_out": [name for name in config.sources if name not in names],
+        "left_out": {name: _why(_of(rows["read"], name)) for name in config.sources if name not in names},
         "mixture": to_row(portions(config, sources)),
         "train_tokens": config.train_tokens,
         "duplicates": _duplicates(rows["group"].values()),
@@ -38,6 +38,14 @@ def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path, gua
         "samples": {name: _samples(_of(rows["tokenise"], name)) for name in names},
         "drop_samples": {name: told[name]["drop_samples"] for name in names},
     }
+
+
+def _why(read: list[Row]) -> str:
+    """Why a source that may be missing is missing."""
+    if not read:
+        return "not on this machine"
+    dropped = merged(read)["dropped"]
+    return f"no document left ({', '.join(f'{n} × {reason}' for reason, n in dropped.most_common(5)) or 'none read'})"
 
 
 def portions(config: CorpusConfig, sources: Mapping[str, Mapping[str, Any]]) -> dict[str, Portion]:
