@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -266,6 +267,56 @@ def test_a_chain_of_likeness_does_not_remove_what_is_unlike_its_survivor(tmp_pat
     for k, survivor in enumerate(direct):
         assert direct[survivor] == survivor
         assert k - survivor <= 6  # 400 - 30·6 words shared: similarity 0.38 at the least
+
+
+@pytest.mark.parametrize("numba", [True, False])
+def test_with_the_texts_nothing_below_the_limit_is_removed(tmp_path, numba, monkeypatch):
+    """Pairs around the limit, in bands that find nearly all of them: without the texts some go wrong."""
+    if not numba:
+        monkeypatch.setattr(minhash, "compiled_module", lambda name: None)
+    rng = np.random.default_rng(8)
+    texts, config = [], DedupConfig(bands=40, rows=3)
+    for _ in range(150):
+        words, both = text(rng, 240), int(rng.integers(80, 140))
+        texts += [" ".join(words[:160]), " ".join(words[:both] + words[160 : 320 - both])]
+    sets = [set(zip(*(t.split()[k:] for k in range(5)), strict=False)) for t in texts]
+    alike = np.array([len(a & b) / len(a | b) for a, b in zip(sets[::2], sets[1::2], strict=True)])
+    paths = save(tmp_path, signatures(texts, config))
+
+    def removed(**how: object) -> np.ndarray:
+        group(paths, config, scratch=tmp_path / "s", **how)  # type: ignore[arg-type]
+        return np.array(verdicts(paths)[1::2]) % 2 == 0
+
+    read: list[int] = []
+
+    def some(numbers: np.ndarray) -> Iterator[str]:
+        read.extend(numbers.tolist())
+        return (texts[k] for k in numbers)
+
+    blind, sighted = removed(), removed(texts=some)
+    assert (blind & (alike < 0.5)).any()
+    assert not (sighted & (alike < 0.5)).any() and (sighted <= blind).all()
+    assert (sighted == (blind & (alike >= 0.5))).all()
+    assert 50 < len(set(read)) < 280  # those in doubt only
+    found = np.load(tmp_path / "0.sim.npy")[1::2]
+    checked = sighted & (found < 0.75)
+    assert np.allclose(found[checked], alike[checked])
+
+
+def test_a_survivor_that_turns_out_unlike_does_not_hide_another(tmp_path):
+    """The third text looks like the first but is not, and is like the second: known only when the texts are read."""
+    rows = np.zeros((3, PLAN.width), dtype=np.uint64)
+    rows[:, 0], rows[:, 2] = [1, 2, 3], 7
+    rows[1, 16:25] = 0x0101010101010101  # 72 of 112 bytes differ: the first two are not alike
+    rows[2, 16:20] = 0x0101010101010101
+    texts = ["a b c d e f", "u v w x y z", "u v w x y z"]
+    paths = save(tmp_path, rows)
+    group(paths, DedupConfig(), scratch=tmp_path / "s")
+    assert verdicts(paths) == [0, 1, 0]
+    group(paths, DedupConfig(), scratch=tmp_path / "s", texts=lambda numbers: (texts[k] for k in numbers))
+    assert verdicts(paths) == [0, 1, 1]
+    with pytest.raises(DataError, match="some documents are not there any more"):
+        group(paths, DedupConfig(), scratch=tmp_path / "s", texts=lambda numbers: iter(()))
 
 
 def test_the_result_says_what_was_found(tmp_path):

@@ -86,12 +86,16 @@ def names() -> np.ndarray:
 
 def verdicts(planted: Planted, names: np.ndarray, config: DedupConfig, folder: Path) -> tuple[np.ndarray, int]:
     """The survivor of each document, and how many went as exact copies."""
+
+    def text(k: int) -> str:
+        return " ".join(names[planted.words[k].astype(np.int64)])
+
     paths = []
     for start in range(0, len(planted.words), 5000):
-        texts = [" ".join(names[w.astype(np.int64)]) for w in planted.words[start : start + 5000]]
+        texts = [text(k) for k in range(start, min(start + 5000, len(planted.words)))]
         paths.append(folder / f"{start:07d}.sig.npy")
         np.save(paths[-1], signatures(texts, config))
-    found = group(paths, config, scratch=folder / "scratch")
+    found = group(paths, config, scratch=folder / "scratch", texts=lambda numbers: map(text, numbers.tolist()))
     return np.concatenate([np.load(clusters.dup_path(path)) for path in paths]), found.exact
 
 
@@ -100,17 +104,17 @@ def test_recall_follows_the_theory_and_nothing_else_is_removed(planted, names, p
     config = DedupConfig(profile=profile)
     survivor, exact = verdicts(planted, names, config, tmp_path)
     gone = np.flatnonzero(survivor != np.arange(len(survivor)))
-    unplanted = [
-        (k, s) for k, s in zip(gone.tolist(), survivor[gone].tolist(), strict=True) if planted.original.get(k) != s
-    ]
-    assert [pair for pair in unplanted if jaccard(planted.words[pair[0]], planted.words[pair[1]]) < 0.5] == []
+    alike = [jaccard(planted.words[k], planted.words[s]) for k, s in zip(gone, survivor[gone], strict=True)]
+    assert min(alike) >= 0.5 - 1e-6
+    unplanted = sum(planted.original.get(k) != s for k, s in zip(gone.tolist(), survivor[gone].tolist(), strict=True))
 
     pairs = list(planted.original.items())
     similarity = np.array([jaccard(planted.words[k], planted.words[source]) for k, source in pairs])
     found = np.array([survivor[k] != k for k, _ in pairs])
     shape = plan(config)
     theory = np.asarray(minhash.recall(similarity, shape.bands, shape.rows))
-    assert abs(found.mean() - theory.mean()) < 0.02
+    assert not found[similarity < 0.5 - 1e-6].any()
+    assert abs(found.mean() - theory[similarity >= 0.5].sum() / len(theory)) < 0.02
     shares = np.array([planted.share[k] for k, _ in pairs])
     lines = []
     for low in np.arange(0, 1.05, 0.1):
@@ -118,11 +122,12 @@ def test_recall_follows_the_theory_and_nothing_else_is_removed(planted, names, p
         if some.sum() >= 30:
             lines.append(f"{low:.1f} {some.sum():6} {found[some].mean():.3f} {theory[some].mean():.3f}")
             noise = 2.5 * np.sqrt(theory[some] * (1 - theory[some])).mean() / np.sqrt(some.sum())
-            assert abs(found[some].mean() - theory[some].mean()) < 0.02 + noise, lines[-1]
+            if low >= 0.5:  # below it nothing may be found
+                assert abs(found[some].mean() - theory[some].mean()) < 0.02 + noise, lines[-1]
     for share in sorted(set(EDITS)):
         some = shares == share
         lines.append(f"edits {share:.2f} {some.sum()} s {similarity[some].mean():.3f} {found[some].mean():.3f}"
                      f" {theory[some].mean():.3f}")  # fmt: skip
     assert found[shares == 0].all() and exact >= (shares == 0).sum()
     print(f"\n{profile}, {COUNT} documents: similarity, pairs, found, theory", *lines, sep="\n")
-    print(f"removed {len(gone)}, of them exact {exact}, not planted {len(unplanted)}")
+    print(f"removed {len(gone)}, of them exact {exact}, not planted {unplanted}")

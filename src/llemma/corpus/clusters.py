@@ -2,17 +2,19 @@
 document.
 
 A document's number is its place in the concatenation of the files. Equal exact hashes: the lowest number survives. Then
-the survivors, lowest number first: one is removed if it shares a key with a lower one that is kept **and** the sketches
-put their similarity at ``similarity`` or more; so everything removed is like its survivor, however long a chain of
-likeness runs through a cluster. ``linkage="chain"`` removes all of a connected component but its lowest number instead.
-The result depends on nothing but the signatures and their order.
+the survivors, lowest number first: one is removed if it shares a key with a lower one that is kept **and** they are
+alike by ``similarity`` or more, as the sketches estimate it; where that leaves a doubt all shingles decide, if the
+texts are at hand. So everything removed is like its survivor, however long a chain of likeness runs through a cluster.
+``linkage="chain"`` removes all of a connected component but its lowest number instead. The result depends on nothing
+but the signatures, the texts and their order.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,11 +28,14 @@ from llemma.records import Event, Progress, silent
 from llemma.run import atomic_file
 
 Linkage = Literal["direct", "chain"]
+Texts = Callable[[np.ndarray], Iterator[str]]  # the texts of documents, their numbers given in ascending order
 
 SORTED_BYTES = 48  # memory a key takes while it is sorted: key, number, order, copies
 RESOLVED_BYTES = 900  # memory a row takes in ``resolve``: the row itself, its places in the table of keys
 READ_ROWS = 1 << 16  # rows read at once
 LOOKS = 1000  # survivors with the same key that a document is compared with at most
+DOUBT = 0.25  # five standard errors: an estimate this far above the limit needs no check
+TEXTS = 256  # texts that are checked at once
 LARGEST = 10  # clusters named in the result
 
 
@@ -75,11 +80,15 @@ def save_array(path: Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def group(files: Sequence[Path], rules: Rules, *, scratch: Path, progress: Progress = silent) -> Grouped:
+def group(
+    files: Sequence[Path], rules: Rules, *, scratch: Path, progress: Progress = silent, texts: Texts | None = None
+) -> Grouped:
     """Group the documents of signature files; for each X.sig.npy write X.dup.npy (int64) and X.sim.npy (float32).
 
     X.dup.npy holds for each document the number of its survivor, its own number if it stays. ``scratch`` is a folder
-    for intermediate files, emptied before and after. Raises DataError for files that hold no such signatures.
+    for intermediate files, emptied before and after. With ``texts`` (fewer than 2^32) the similarity of pairs whose
+    estimate is less than ``DOUBT`` above the limit is computed, and nothing below the limit is removed. Raises
+    DataError for files that hold no such signatures.
     """
     table = _Table(files, rules)
     shutil.rmtree(scratch, ignore_errors=True)
@@ -97,7 +106,8 @@ def group(files: Sequence[Path], rules: Rules, *, scratch: Path, progress: Progr
         if column == "exact":
             np.not_equal(survivor, np.arange(table.count), out=double)
         progress(Event(stage=stage, done=done, total=total, unit="steps"))
-    removed, similar = _settle(table, rules, survivor, double)
+    check = None if texts is None else _Check(texts, rules, scratch / "shingles")
+    removed, similar = _settle(table, rules, survivor, double, check)
     shutil.rmtree(scratch)
     progress(Event(stage=stage, done=total - 1, total=total, unit="steps"))
     table.write(survivor, removed, similar)
@@ -238,7 +248,9 @@ def _flatten(parent: np.ndarray, skip: np.ndarray) -> None:
         parent[number] = parent[parent[number]]
 
 
-def _settle(table: _Table, rules: Rules, survivor: np.ndarray, double: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _settle(
+    table: _Table, rules: Rules, survivor: np.ndarray, double: np.ndarray, check: _Check | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Turn components into survivors, in place; the near duplicates in order of number, and their similarities."""
     _kernel("flatten", _flatten)(survivor, double)
     tied = survivor != np.arange(table.count)
@@ -254,7 +266,7 @@ def _settle(table: _Table, rules: Rules, survivor: np.ndarray, double: np.ndarra
     limit = max(1000, rules.memory // RESOLVED_BYTES)
     for first, last in _batches(roots, limit):
         survivor[candidates[first:last]], likeness[first:last] = _resolve_batch(
-            table, rules, candidates[first:last], roots[first:last], limit
+            table, rules, candidates[first:last], roots[first:last], limit, check
         )
     doubles = np.flatnonzero(double)
     survivor[doubles] = survivor[survivor[doubles]]
@@ -276,39 +288,117 @@ def _batches(roots: np.ndarray, limit: int) -> Iterator[tuple[int, int]]:
 
 
 def _resolve_batch(
-    table: _Table, rules: Rules, numbers: np.ndarray, roots: np.ndarray, limit: int
+    table: _Table, rules: Rules, numbers: np.ndarray, roots: np.ndarray, limit: int, check: _Check | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Survivors and similarities of whole components; what stays of one too large for memory is carried along."""
-    needed = minhash.equal_needed(rules.similarity, rules.plan)
-    padding = -rules.plan.hashes % 8
-    survivors, equals = numbers.copy(), np.zeros(len(numbers), dtype=np.int32)
+    if rules.linkage == "chain":
+        return roots, _likeness(table, rules, numbers, roots, limit)
+    needed, padding = minhash.equal_needed(rules.similarity, rules.plan), -rules.plan.hashes % 8
+    survivors, likeness = numbers.copy(), np.ones(len(numbers), dtype=np.float32)
     kept_numbers, kept_rows = numbers[:0], table.take(numbers[:0])
     for start in range(0, len(numbers), limit):
         piece = slice(start, start + limit)
-        if rules.linkage == "chain":
-            survivors[piece] = roots[piece]
-            mine, theirs = table.take(numbers[piece]), table.take(roots[piece])
-            both = (mine.view(np.uint8) == theirs.view(np.uint8))[:, 8 * (EXACT + rules.plan.bands) :]
-            equals[piece] = both.sum(axis=1)
-            continue
         here = np.concatenate([kept_numbers, numbers[piece]])
         rows = np.concatenate([kept_rows, table.take(numbers[piece])])
         found, equal = np.empty(len(rows), dtype=np.int32), np.empty(len(rows), dtype=np.int32)
-        _kernel("resolve", resolve)(rows, rules.plan.bands, needed + padding, LOOKS, found, equal)
-        survivors[piece], equals[piece] = here[found[len(kept_numbers) :]], equal[len(kept_numbers) :]
-        if start + limit < len(numbers):
-            kept = found == np.arange(len(found))
-            kept_numbers, kept_rows = here[kept], rows[kept]
-    return survivors, minhash.estimate(equals - padding, rules.plan).astype(np.float32)
+        while True:
+            banned = np.zeros(0, dtype=np.uint64) if check is None else check.banned
+            _kernel("resolve", resolve)(rows, here, rules.plan.bands, needed + padding, LOOKS, banned, found, equal)
+            alike = minhash.estimate(equal - padding, rules.plan).astype(np.float32)
+            if check is None or check.settled(here, here[found], alike):
+                break
+        old = len(kept_numbers)
+        survivors[piece], likeness[piece] = here[found[old:]], alike[old:]
+        kept = found == np.arange(len(found))
+        kept_numbers, kept_rows = here[kept], rows[kept]
+    return survivors, likeness
 
 
-def resolve(rows: np.ndarray, bands: int, needed: int, limit: int, survivor: np.ndarray, equal: np.ndarray) -> None:
+def _likeness(table: _Table, rules: Rules, one: np.ndarray, other: np.ndarray, limit: int) -> np.ndarray:
+    """The estimated similarities of pairs of documents."""
+    first, found = 8 * (EXACT + rules.plan.bands), np.empty(len(one), dtype=np.int32)
+    for start in range(0, len(one), limit):
+        piece = slice(start, start + limit)
+        equal = table.take(one[piece]).view(np.uint8) == table.take(other[piece]).view(np.uint8)
+        found[piece] = equal[:, first:].sum(axis=1)
+    return minhash.estimate(found - (-rules.plan.hashes % 8), rules.plan).astype(np.float32)
+
+
+class _Check:
+    """Reads the texts of pairs whose estimate leaves a doubt, and computes their similarity from all shingles."""
+
+    def __init__(self, texts: Texts, rules: Rules, scratch: Path) -> None:
+        self._texts, self._rules, self._scratch = texts, rules, scratch
+        self._pairs = np.zeros(0, dtype=np.uint64)  # sorted; with their similarities
+        self._similar = np.zeros(0, dtype=np.float32)
+
+    @property
+    def banned(self) -> np.ndarray:
+        """The pairs that are not similar enough."""
+        return self._pairs[self._similar < self._rules.similarity]
+
+    def settled(self, documents: np.ndarray, survivors: np.ndarray, alike: np.ndarray) -> bool:
+        """Whether all removals are sure: no estimate near the limit is unchecked. Puts what is known into ``alike``."""
+        doubt = np.flatnonzero((documents != survivors) & (alike < self._rules.similarity + DOUBT))
+        pairs = (documents[doubt].astype(np.uint64) << np.uint64(32)) | survivors[doubt].astype(np.uint64)
+        new = np.setdiff1d(pairs, self._pairs)
+        if len(new):
+            self._pairs = np.concatenate([self._pairs, new])
+            self._similar = np.concatenate([self._similar, self._similarities(new)])
+            order = np.argsort(self._pairs)
+            self._pairs, self._similar = self._pairs[order], self._similar[order]
+        alike[doubt] = self._similar[np.searchsorted(self._pairs, pairs)]
+        return bool((alike[doubt] >= self._rules.similarity).all())
+
+    def _similarities(self, pairs: np.ndarray) -> np.ndarray:
+        left, right = (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        numbers = np.unique(np.concatenate([left, right]))
+        sizes: list[int] = []
+        texts = self._texts(numbers)
+        with open(self._scratch, "wb") as file:  # all of them may be more than fits in memory
+            while batch := list(itertools.islice(texts, TEXTS)):
+                for some in minhash.shingle_sets(batch, self._rules.plan):
+                    file.write(some.tobytes())
+                    sizes.append(len(some))
+        if len(sizes) != len(numbers):
+            raise DataError("some documents are not there any more; their signatures are of other files")
+        ends = np.cumsum(np.array(sizes, dtype=np.int64))
+        sets = np.memmap(self._scratch, dtype=np.uint32, mode="r") if ends[-1] else np.zeros(0, dtype=np.uint32)
+        a, b = np.searchsorted(numbers, left), np.searchsorted(numbers, right)
+        both = np.empty(len(pairs), dtype=np.int64)
+        size = np.array(sizes, dtype=np.int64)
+        _kernel("common", common)(sets, ends - size, ends, a, b, both)
+        found: np.ndarray = (both / np.maximum(size[a] + size[b] - both, 1)).astype(np.float32)
+        return found
+
+
+def common(
+    sets: np.ndarray, starts: np.ndarray, ends: np.ndarray, left: np.ndarray, right: np.ndarray, out: np.ndarray
+) -> None:
+    """How many elements the sets ``left[k]`` and ``right[k]`` have in common, each sorted in ``sets``."""
+    for k, (a, b) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
+        both = np.intersect1d(sets[starts[a] : ends[a]], sets[starts[b] : ends[b]], assume_unique=True)
+        out[k] = len(both)
+
+
+def resolve(
+    rows: np.ndarray,
+    numbers: np.ndarray,
+    bands: int,
+    needed: int,
+    limit: int,
+    banned: np.ndarray,
+    survivor: np.ndarray,
+    equal: np.ndarray,
+) -> None:
     """For each row the first kept row of the same key with ``needed`` equal bytes or more, else itself.
 
     ``survivor`` and ``equal`` (the number of equal bytes) are filled; rows are looked at in order, so that those before
-    have their verdict. Of the kept rows with a key the first ``limit`` are compared.
+    have their verdict. Of the kept rows with a key the first ``limit`` are compared. ``banned``, sorted, are pairs of
+    the documents' ``numbers`` (the one above, the other in the lower 32 bits) that are not to be joined.
     """
     kept: dict[tuple[int, int], list[int]] = {}
+    never = set(banned.tolist())
     sketches = np.ascontiguousarray(rows[:, EXACT + bands :]).view(np.uint8).reshape(len(rows), -1)
     for i in range(len(rows)):
         keys = [(band, int(key)) for band, key in enumerate(rows[i, EXACT : EXACT + bands]) if key]
@@ -318,7 +408,7 @@ def resolve(rows: np.ndarray, bands: int, needed: int, limit: int, survivor: np.
                 if other >= best:
                     break
                 found = int((sketches[i] == sketches[other]).sum())
-                if found >= needed:
+                if found >= needed and (int(numbers[i]) << 32 | int(numbers[other])) not in never:
                     best, count = other, found
                     break
         survivor[i], equal[i] = best, count

@@ -54,7 +54,35 @@ def equal_bytes(rows: Any, a: Any, b: Any, first: Any) -> Any:
 
 
 @compiled
-def resolve(rows: Any, bands: Any, needed: Any, limit: Any, survivor: Any, equal: Any) -> None:
+def _holds(ordered: Any, code: Any) -> Any:
+    low, high = 0, len(ordered)
+    while low < high:
+        middle = (low + high) // 2
+        if ordered[middle] < code:
+            low = middle + 1
+        else:
+            high = middle
+    return low < len(ordered) and ordered[low] == code
+
+
+@compiled
+def common(sets: Any, starts: Any, ends: Any, left: Any, right: Any, out: Any) -> None:
+    """How many elements the sorted sets ``left[k]`` and ``right[k]`` have in common."""
+    for k in range(len(left)):
+        a, b, count = starts[left[k]], starts[right[k]], 0
+        while a < ends[left[k]] and b < ends[right[k]]:
+            if sets[a] == sets[b]:
+                count += 1
+            step = sets[a] <= sets[b]
+            b += sets[b] <= sets[a]
+            a += step
+        out[k] = count
+
+
+@compiled
+def resolve(
+    rows: Any, numbers: Any, bands: Any, needed: Any, limit: Any, banned: Any, survivor: Any, equal: Any
+) -> None:  # fmt: skip
     """See ``clusters.resolve``."""
     count = len(rows)
     size = 16
@@ -85,7 +113,8 @@ def resolve(rows: Any, bands: Any, needed: Any, limit: Any, survivor: Any, equal
             entry, looked = heads[slot], 0
             while entry >= 0 and who[entry] < best and looked < limit:
                 found = equal_bytes(rows, i, who[entry], 2 + bands)
-                if found >= needed:
+                pair = (_U64(numbers[i]) << _32) | _U64(numbers[who[entry]])
+                if found >= needed and not _holds(banned, pair):
                     best, best_equal = who[entry], found
                     break
                 entry = after[entry]

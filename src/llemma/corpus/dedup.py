@@ -16,7 +16,7 @@ import numpy as np
 
 from llemma.config import setting
 from llemma.corpus import clusters, minhash
-from llemma.corpus.clusters import Grouped, Linkage, Rules
+from llemma.corpus.clusters import Grouped, Linkage, Rules, Texts
 from llemma.corpus.folding import Digits
 from llemma.corpus.minhash import Plan
 from llemma.records import Progress, silent
@@ -37,7 +37,7 @@ class DedupConfig:
     bands: int = setting(0, "bands (0: the profile's)")
     rows: int = setting(0, "rows of a band (0: the profile's)")
     ngram: int = setting(0, "words of a shingle (0: the profile's)")
-    similarity: float = setting(0.5, "remove nothing whose estimated similarity to its survivor is lower")
+    similarity: float = setting(0.5, "remove nothing that is less like its survivor")
     linkage: Linkage = setting("direct", "remove what is like a document that stays, or whole chains of likeness")
     digits: Digits = setting("keep", "zero: numbers that differ in their digits are the same word")
     paragraphs: bool = setting(False, "take out paragraphs that were seen before, in any document")
@@ -72,13 +72,22 @@ def signatures(texts: Sequence[str], config: DedupConfig) -> np.ndarray:
     return minhash.sign(*minhash.pack(texts), plan(config))
 
 
-def group(files: Sequence[Path], config: DedupConfig, *, scratch: Path, progress: Progress = silent) -> Grouped:
+def group(
+    files: Sequence[Path],
+    config: DedupConfig,
+    *,
+    scratch: Path,
+    progress: Progress = silent,
+    texts: Texts | None = None,
+) -> Grouped:
     """Group the documents of signature files in order of priority; X.sig.npy gets X.dup.npy and X.sim.npy.
 
     A document's number is its place in the concatenation of the files; the lowest number of equals survives. X.dup.npy
     (int64) holds each document's survivor, its own number if it stays; X.sim.npy (float32) how alike they are.
+    ``texts`` yields the texts of documents given by number, ascending: with it the similarity is computed where its
+    estimate is in doubt, so that nothing below ``similarity`` is removed.
     """
-    return clusters.group(files, rules(config), scratch=scratch, progress=progress)
+    return clusters.group(files, rules(config), scratch=scratch, progress=progress, texts=texts)
 
 
 def rules(config: DedupConfig) -> Rules:

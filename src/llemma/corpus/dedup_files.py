@@ -174,5 +174,11 @@ class _Job:
         return [rows[unit.id] for unit in units]
 
     def _group(self, stage: Literal["group", "group paragraphs"]) -> Row:
-        unit = GroupUnit(stage=stage, out=self._run.folder, pieces=len(self._pieces), dedup=self._config.dedup)
+        unit = GroupUnit(
+            stage=stage,
+            out=self._run.folder,
+            pieces=tuple(self._pieces),
+            columns=self._columns,
+            dedup=self._config.dedup,
+        )
         return run_stage([unit], self._run, self._engine, self._progress)[unit.id]

@@ -11,10 +11,10 @@ import gzip
 import itertools
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from llemma.plugins import import_module
 from llemma.run import atomic_file, json_line
 from llemma.sources import _tables
 
+T = TypeVar("T")
 Edit = Callable[[int, str], str]  # number of a row in its piece and its text → the text it shall have
 _COPIED_ROWS = 1024  # rows of a Parquet file that are copied at once
 
@@ -116,18 +117,31 @@ def _opened(path: Path) -> IO[bytes]:
         raise DataError(explain(error), where=path) from error
 
 
-def read(piece: Piece, columns: Columns) -> Iterator[Row]:
-    """The rows of a piece. Raises DataError with file and place for what cannot be read or has no text."""
+def read(piece: Piece, columns: Columns, only: Sequence[int] | None = None) -> Iterator[Row]:
+    """The rows of a piece, or those with these numbers (from 0, ascending).
+
+    Raises DataError with file and place for what cannot be read or has no text.
+    """
     if piece.first == piece.last:
         return
     if piece.parquet:
         names = [columns.text, columns.id]
         rows = _tables.rows(_opened(piece.path), str(piece.path), columns=names, start=piece.first)
-        for number, row in itertools.islice(rows, piece.last - piece.first):
+        for number, row in _chosen(itertools.islice(rows, piece.last - piece.first), only):
             yield _row(row, columns, f"{piece.path}:{number}")
         return
-    for place, line in _lines(piece):
+    for place, line in _chosen(_lines(piece), only):
         yield _row(_loads(line, place), columns, place)
+
+
+def _chosen(items: Iterator[T], only: Sequence[int] | None) -> Iterator[T]:
+    if only is None:
+        yield from items
+        return
+    place = 0
+    for number in only:
+        yield from itertools.islice(items, number - place, number - place + 1)
+        place = number + 1
 
 
 def _loads(line: bytes, place: str) -> Any:

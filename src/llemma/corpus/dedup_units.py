@@ -76,7 +76,8 @@ class GroupUnit:
 
     stage: Literal["group", "group paragraphs"]
     out: Path
-    pieces: int
+    pieces: tuple[Piece, ...]
+    columns: Columns
     dedup: DedupConfig
 
     @property
@@ -87,7 +88,7 @@ class GroupUnit:
     @property
     def where(self) -> str:
         """What it is, for people."""
-        return f"{self.stage} of {self.pieces} pieces"
+        return f"{self.stage} of {len(self.pieces)} pieces"
 
     @property
     def input(self) -> str:
@@ -97,10 +98,12 @@ class GroupUnit:
     def do(self, progress: Progress = silent) -> Row:
         """Write the verdicts; the row counts them."""
         part = "" if self.stage == "group" else "par."
-        files = [work_file(self.out, number, f"{part}sig.npy") for number in range(self.pieces)]
+        files = [work_file(self.out, number, f"{part}sig.npy") for number in range(len(self.pieces))]
         scratch = self.out / WORK / "scratch"
-        group = dedup.group if self.stage == "group" else dedup.group_paragraphs
-        found = group(files, self.dedup, scratch=scratch, progress=progress)
+        if self.stage == "group":
+            found = dedup.group(files, self.dedup, scratch=scratch, progress=progress, texts=self._texts)
+        else:
+            found = dedup.group_paragraphs(files, self.dedup, scratch=scratch, progress=progress)
         written = [f(path) for path in files for f in (clusters.dup_path, clusters.similarity_path)]
         ids = Ids(self.out)
         largest = [
@@ -113,6 +116,15 @@ class GroupUnit:
             "largest": largest,
             "files": facts(written, self.out),
         }
+
+    def _texts(self, numbers: np.ndarray) -> Iterator[str]:
+        """The texts of documents, read again."""
+        starts = Ids(self.out).starts
+        edges = np.searchsorted(numbers, starts)
+        for piece, start, first, last in zip(self.pieces, starts[:-1], edges[:-1], edges[1:], strict=True):
+            if first < last:
+                rows = dedup_rows.read(piece, self.columns, (numbers[first:last] - start).tolist())
+                yield from (row.text for row in rows)
 
 
 def work_file(out: Path, number: int, ending: str) -> Path:

@@ -179,6 +179,31 @@ def near(
 
 
 @compiled
+def shingles(data: Any, offsets: Any, table: Any, several: Any, ngram: Any, out: Any, counts: Any) -> None:
+    """As ``minhash_numpy.shingles``: ``out`` has room for one a byte, ``counts`` says how many each text has."""
+    words = np.zeros(_WORDS + ngram, dtype=np.uint64)
+    x = np.zeros(_WORDS + ngram + 8, dtype=np.uint32)
+    open_word = np.zeros(2, dtype=np.uint64)
+    total = 0
+    for text in range(len(offsets) - 1):
+        open_word[0], open_word[1] = _WORD, _0
+        place, end, have, whole, first = offsets[text], offsets[text + 1], 0, True, total
+        while place < end or open_word[1]:
+            place, have = _words(data, place, end, table, several, open_word, words, have)
+            if have >= ngram:
+                _shingles(words, have, ngram, x)
+                out[total : total + have - ngram + 1] = x[: have - ngram + 1]
+                total += have - ngram + 1
+                words[: ngram - 1] = words[have - ngram + 1 : have]
+                have, whole = ngram - 1, False
+        if whole and have:
+            _shingles(words, have, have, x)
+            out[total] = x[0]
+            total += 1
+        counts[text] = total - first
+
+
+@compiled
 def _eight(data: Any, place: Any) -> Any:
     """Eight bytes as one number, the first the lowest: the compiler makes one load of it."""
     low = _U64(data[place]) | (_U64(data[place + 1]) << _U64(8)) | (_U64(data[place + 2]) << _U64(16))

@@ -83,17 +83,14 @@ def exact(data: np.ndarray, offsets: np.ndarray, out: np.ndarray) -> None:
 
 def near(data: np.ndarray, offsets: np.ndarray, fold: Folding, family: Family, out: np.ndarray) -> None:
     """Columns from 2 on of ``out``: one key per band (0: no words), then the sketch, eight bytes in a column."""
-    symbols, owner = _symbols(data, offsets, fold)
-    words, owner = _words(symbols, owner)
     count, bands, rows = len(offsets) - 1, family.bands, family.rows
-    sizes = np.bincount(owner, minlength=count)
-    shingles, per_text = _shingles(words, sizes, family.ngram)
+    found, per_text = shingles(data, offsets, fold, family.ngram)
     starts = np.cumsum(per_text) - per_text
     full = np.flatnonzero(per_text)
     least = np.zeros((bands * rows, count), dtype=U32)
     if len(full):
         for k in range(bands * rows):
-            least[k, full] = np.minimum.reduceat(shingles * family.multiply[k] + family.add[k], starts[full])
+            least[k, full] = np.minimum.reduceat(found * family.multiply[k] + family.add[k], starts[full])
     for band in range(bands):
         key = np.full(count, U64(BAND * (band + 1) % 2**64))
         for row in range(rows):
@@ -105,6 +102,13 @@ def near(data: np.ndarray, offsets: np.ndarray, fold: Folding, family: Family, o
     for k in range(bands * rows):
         out[:, 2 + bands + k // 8] |= sketch[k] << U64(8 * (k % 8))
     out[per_text == 0, 2:] = 0
+
+
+def shingles(data: np.ndarray, offsets: np.ndarray, fold: Folding, ngram: int) -> tuple[np.ndarray, np.ndarray]:
+    """The shingles of all texts in order (uint32), and how many each text has."""
+    symbols, owner = _symbols(data, offsets, fold)
+    words, owner = _words(symbols, owner)
+    return _shingles(words, np.bincount(owner, minlength=len(offsets) - 1), ngram)
 
 
 def _symbols(data: np.ndarray, offsets: np.ndarray, fold: Folding) -> tuple[np.ndarray, np.ndarray]:
