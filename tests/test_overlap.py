@@ -44,8 +44,8 @@ needs_data = pytest.mark.skipif(
 
 LONG = (
     "A gardener plants $\\frac{3}{4}$ of her beds with tulips and the remaining beds with roses. If every bed of "
-    "tulips holds 48 bulbs and every bed of roses holds 12 bushes, and if she plants $x \\leq 40$ beds in all, what is the "
-    "largest possible sum $S(x) = 36x + 3x$ of bulbs and bushes that she can plant before the first of May?"
+    "tulips holds 48 bulbs and every bed of roses holds 12 bushes, and if she plants $x \\leq 40$ beds in all, what is "
+    "the largest possible sum $S(x) = 36x + 3x$ of bulbs and bushes that she can plant before the first of May?"
 )
 MIDDLE = "Find the remainder when $7^{100} + 11^{100}$ is divided by $\\left( 5 + 8 \\right)$, without a calculator."
 SHORT = "Compute $\\dbinom{1293}{2}$."
@@ -79,7 +79,7 @@ def kernel_words(text: str, view: views.View) -> list[tuple[int, int, int]]:
     """Hash, first character and end of each word, by the compiled loops."""
     data = text.encode("utf-8", "surrogatepass")
     out = np.empty((3 * len(data) + 4, 3), dtype=np.uint64)
-    flat = np.frombuffer(data, dtype=np.uint8)
+    flat = np.frombuffer(data + ngrams.PADDING, dtype=np.uint8)
     if view == "raw":
         count = ngrams_kernel.raw_words(flat, 0, len(data), out)
     else:
@@ -89,7 +89,8 @@ def kernel_words(text: str, view: views.View) -> list[tuple[int, int, int]]:
 
 
 def defined_words(text: str, view: views.View) -> list[tuple[int, int, int]]:
-    return [(ngrams_kernel.word_hash(word.text), word.start, word.end) for word in views.words(text, view)]
+    hashed = ngrams_kernel.raw_hash if view == "raw" else ngrams_kernel.word_hash
+    return [(hashed(word.text), word.start, word.end) for word in views.words(text, view)]
 
 
 @settings(max_examples=600)
@@ -109,7 +110,7 @@ def test_raw_words_are_those_of_split_for_every_character() -> None:
     text = "".join(f"a{chr(code)}" for code in range(0x3400))
     data = text.encode("utf-8")
     out = np.empty((len(data), 3), dtype=np.uint64)
-    count = ngrams_kernel.raw_words(np.frombuffer(data, dtype=np.uint8), 0, len(data), out)
+    count = ngrams_kernel.raw_words(np.frombuffer(data + ngrams.PADDING, dtype=np.uint8), 0, len(data), out)
     spans = out[:count, 1:].astype(int).tolist()
     assert [data[start:end].decode() for start, end in spans] == text.split()
     assert [chr(code) for code in range(0x3400, 0x110000) if chr(code).isspace()] == []  # none is left out above
@@ -157,7 +158,7 @@ def test_copies_have_the_same_words(copies: tuple[str, ...]) -> None:
     assert all(read.values())
 
 
-DIFFERENT = [("x + 1", "x - 1"), ("x = 1", "x < 1"), ("23", "2^3"), ("sin x", "cos x"), ("1,000", "1,00")]
+DIFFERENT = [("x + 1", "x - 1"), ("x = 1", "x ≤ 1"), ("23", "2^3"), ("sin x", "cos x"), ("1,000", "1,00")]
 
 
 @pytest.mark.parametrize(("one", "two"), DIFFERENT)
@@ -378,6 +379,8 @@ def test_lists_of_letters_and_numbers_are_no_copies() -> None:
         hit_by(index, 'names = ["a","b","c","d","e","f","g","h","i","j","k","l","m","n","o","p","q","r","s"]') == set()
     )
     assert hit_by(index, "a b c d e f g h i j k l m n o p q r s t u v w x y z") == set()
+    primes = "2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97"
+    assert hit_by(strict(f"Which of {primes} is it?"), f"primelist = [{primes}, 101]") == set()
     assert hit_by(index, "how many of a b c d e f g h i j k l m n o p q r s t u v") == {"p0"}
 
 

@@ -1,4 +1,4 @@
-"""``llemma overlap``: every form of a corpus, stretches of long files, several processes, kills, clean and dirty scores.
+"""``llemma overlap``: every form of a corpus, stretches of files, several processes, kills, clean and dirty scores.
 
 With LLEMMA_DATA also on the recorded answers of a model:
 
@@ -24,7 +24,8 @@ from adder import TASK, Adder, config
 from llemma.config import resolve
 from llemma.corpus import overlap_scan
 from llemma.corpus.overlap_items import generations, task_items
-from llemma.corpus.overlap_scan import ScanConfig, corpus_files, scan
+from llemma.corpus.overlap_scan import corpus_files, scan
+from llemma.corpus.overlap_settings import ScanConfig
 from llemma.errors import ConfigError, DataError, RunError
 from llemma.evaluate.evaluate import evaluate
 from llemma.evaluate.overlap import read_overlap
@@ -38,7 +39,7 @@ from llemma.records import Grade, Problem, Sampling, Task
 
 TEXTS = {
     "pond": "Every spring $17$ frogs come to a pond and $5$ of them stay for good. After how many springs do more than "
-    "$\\\\frac{7}{2} \\\\cdot 10$ frogs live in the pond, if a heron takes $2$ of them each summer and nobody else does?",
+    "$\\\\frac{7}{2} \\\\cdot 10$ frogs live in the pond, if a heron takes $2$ of them each summer and nobody does?",
     "sum": "Compute $\\\\sqrt{49} + 3^4$.",
     "never": "Draw a horse as seen by a dog that has never met one, and count its visible legs with care.",
 }
@@ -57,7 +58,7 @@ def load(options):
 '''
 POND = (
     "Every spring $17$ frogs come to a pond and $5$ of them stay for good. After how many springs do more than "
-    "$\\dfrac72 \\cdot 10$ frogs live in the pond, if a heron takes $2$ of them each summer and nobody else does?"
+    "$\\dfrac72 \\cdot 10$ frogs live in the pond, if a heron takes $2$ of them each summer and nobody does?"
 )
 CLEAN = "There is nothing here but a sentence about sequences of numbers, which goes on for a while. " * 3
 
@@ -315,13 +316,13 @@ def test_the_command(llemma: Callable[..., subprocess.CompletedProcess[str]], mi
 @pytest.mark.slow
 def test_a_scan_killed_again_and_again_ends_with_the_same(mine: str, tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
-    rows = [{**row, "text": row["text"] + CLEAN * 900} for row in documents(24)]
+    rows = [{**row, "text": row["text"] + CLEAN * 500} for row in documents(24)]
     for part in range(12):
         write_jsonl(tmp_path / "c" / f"{part:02}.jsonl", rows[2 * part : 2 * part + 2])
     words = [f"benchmark={mine}", "corpus=c", "workers=2", "engine=python", "run=run"]
     command = [sys.executable, "-m", "llemma", "overlap", *words]
     counts = []
-    for _ in range(4):
+    for _ in range(3):
         process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         stored, deadline = tmp_path / "run" / "rows.jsonl", time.monotonic() + 100
         before = stored.read_bytes().count(b"\n") if stored.exists() else 0

@@ -429,7 +429,7 @@ VERBS = {
     ),
     "overlap": Verb(
         summary="look for benchmark problems, solutions or generations in a corpus: every hit with its context",
-        words="benchmark=TASK,... corpus=PATH,...", settings="corpus.overlap_scan:ScanConfig", run=_overlap,
+        words="benchmark=TASK,... corpus=PATH,...", settings="corpus.overlap_settings:ScanConfig", run=_overlap,
     ),
     "quality": Verb(
         summary="train the models that judge the quality of documents",

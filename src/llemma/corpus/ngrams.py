@@ -16,21 +16,22 @@ import functools
 import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from llemma.corpus import views
-from llemma.corpus.views import View
+from llemma.corpus.overlap_settings import Engine, View
 from llemma.errors import ConfigError
 from llemma.plugins import import_module
 
-Engine = Literal["auto", "numba", "python"]
 SEEDS = (12, 6, 3, 1)  # words; an item's seeds have the greatest of these lengths that fits
 WHOLE = 1 << 30  # "words between seeds" of an item that has one seed
 BITS_PER_KEY = 24  # of the filter, or more: under 1 % of the runs pass it by chance
 BATCH_BYTES = 1 << 20  # texts handed to the kernel at a time
 KEPT_BYTES = 1 << 24  # buffers for longer texts are given back
+
+PADDING = bytes(8)  # behind the texts, which are read eight bytes at a time
 
 U64 = np.uint64
 
@@ -210,12 +211,12 @@ class _Compiled:
 
     def _hashed(self, text: bytes) -> tuple[np.ndarray, list[int]]:
         """The hashes of an item's words, and how many bytes each has."""
-        data = np.frombuffer(text, dtype=np.uint8)
-        words, _ = self._room(len(data))
+        data = np.frombuffer(text + PADDING, dtype=np.uint8)
+        words, _ = self._room(len(text))
         if self.view == "raw":
-            count = self.kernel.raw_words(data, 0, len(data), words)
+            count = self.kernel.raw_words(data, 0, len(text), words)
         else:
-            count = self.kernel.normal_words(data, 0, len(data), self.table, words)
+            count = self.kernel.normal_words(data, 0, len(text), self.table, words)
         return words[:count, 0].copy(), (words[:count, 2] - words[:count, 1]).tolist()
 
     def _indexed(self, items: Sequence[str], n: int, shortest: Sequence[int]) -> tuple[list[int], Any]:
@@ -273,7 +274,7 @@ class _Compiled:
         return found
 
     def _batch(self, texts: Sequence[str], batch: list[bytes], first: int) -> Iterator[Run]:
-        data = np.frombuffer(b"".join(batch), dtype=np.uint8)
+        data = np.frombuffer(b"".join([*batch, PADDING]), dtype=np.uint8)
         sizes = [len(text) for text in batch]
         bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         words, prefix = self.buffers

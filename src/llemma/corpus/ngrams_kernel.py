@@ -12,6 +12,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from llemma.corpus import views
 
@@ -25,7 +28,7 @@ MIX = U64(0xFF51AFD7ED558CCD)
 # --- classes of bytes -------------------------------------------------------------------------------------------
 
 SPACE, LEAD = 1, 2  # raw view: white space; perhaps the first byte of wider white space
-SEPARATOR, LETTER, DIGIT, OPERATOR, BACKSLASH, NEWLINE, QUOTE, BLANK, WIDE = range(9)  # normal view
+SEPARATOR, LETTER, DIGIT, OPERATOR, BACKSLASH, BLANK, WIDE = range(7)  # normal view
 DROP, KEEP, GROUP, FRACTION = range(4)  # commands
 
 
@@ -62,9 +65,8 @@ def _normal_classes() -> np.ndarray:
         elif char.isdigit():
             found[byte] = DIGIT
     found[128:] = WIDE
-    for char, kind in ((" ", BLANK), ("\t", BLANK), ("\n", NEWLINE), ("\\", BACKSLASH), (">", QUOTE)):
+    for char, kind in ((" ", BLANK), ("\t", BLANK), ("\\", BACKSLASH), ("+", OPERATOR), ("=", OPERATOR)):
         found[ord(char)] = kind
-    found[[ord("+"), ord("="), ord("<")]] = OPERATOR
     return found
 
 
@@ -130,6 +132,51 @@ def tables() -> Tables:
     )  # fmt: skip
 
 
+# --- eight bytes at a time ---------------------------------------------------------------------------------------
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _eight(context: Any, data: Any, place: Any) -> Any:
+    """The eight bytes at ``place``, the first of them lowest; they must lie in the buffer."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
+        pointer = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(64).as_pointer())
+        return builder.load(pointer, align=1)
+
+    return numba.uint64(data, numba.int64), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _zeros_below(context: Any, value: Any) -> Any:
+    """How many zero bits are below the lowest one; ``value`` is not 0."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return numba.uint64(numba.uint64), build
+
+
+TOPS = U64(0x8080808080808080)
+ABOVE_SPACE = U64(0x2121212121212121)
+
+
+@inlined
+def _chunk(value: np.uint64, eight: np.uint64) -> np.uint64:
+    """The hash of a word that goes on with these eight bytes."""
+    value = (value ^ eight) * STEP
+    return value ^ (value >> U64(32))
+
+
+def raw_hash(word: str) -> int:
+    """The hash of a word of the raw view: eight bytes at a time, the last ones filled up with zeros."""
+    data, value = word.encode("utf-8", "surrogatepass"), int(EMPTY)
+    for i in range(0, len(data), 8):
+        value = ((value ^ int.from_bytes(data[i : i + 8], "little")) * int(STEP)) & 0xFFFFFFFFFFFFFFFF
+        value ^= value >> 32
+    return value
+
+
 # --- words ------------------------------------------------------------------------------------------------------
 
 
@@ -152,8 +199,22 @@ def _wide_space(data: np.ndarray, i: int, end: int) -> int:
 
 
 @compiled
+def _word_end(data: np.ndarray, i: int, end: int) -> int:
+    """Where the word that goes on at ``i`` ends, byte by byte."""
+    while i < end:
+        kind = RAW[data[i]]
+        if kind != 0 and (kind == SPACE or _wide_space(data, i, end) > 0):
+            break
+        i += 1
+    return i
+
+
+@compiled
 def raw_words(data: np.ndarray, begin: int, end: int, out: np.ndarray) -> int:
-    """Hash, first byte and end of each word of ``str.split()`` in ``data[begin:end]`` to ``out``; their number."""
+    """Hash, first byte and end of each word of ``str.split()`` in ``data[begin:end]`` to ``out``; their number.
+
+    Eight more bytes must lie behind ``end``: most words are read in one piece.
+    """
     count, i = 0, begin
     while i < end:
         kind = RAW[data[i]]
@@ -165,18 +226,32 @@ def raw_words(data: np.ndarray, begin: int, end: int, out: np.ndarray) -> int:
             if width:
                 i += width
                 continue
-        out[count, 1] = i
-        value = EMPTY
-        while i < end:
-            c = data[i]
-            kind = RAW[c]
-            if kind != 0 and (kind == SPACE or _wide_space(data, i, end) > 0):
-                break
-            value = (value ^ U64(c)) * STEP
-            i += 1
-        out[count, 0] = value
-        out[count, 2] = i
+        start, value = i, EMPTY
+        last = -1  # where the word ends, once that is known
+        while True:
+            eight = _eight(data, i)
+            if last < 0:
+                # the top bit of the first byte that may end the word: ASCII up to the blank, or any beyond ASCII
+                marks = (((eight - ABOVE_SPACE) & ~eight) | eight) & TOPS
+                left = U64(8) if marks == 0 else _zeros_below(marks) >> U64(3)
+                stop = i + int(left)
+                if stop >= end:
+                    last = end
+                elif left < 8:
+                    last = stop if RAW[data[stop]] == SPACE else _word_end(data, stop, end)
+            size = last - i
+            if last < 0 or size >= 8:
+                value = _chunk(value, eight)
+                i += 8
+                if size == 8:
+                    break
+                continue
+            if size > 0:
+                value = _chunk(value, eight & ((U64(1) << U64(8 * size)) - U64(1)))
+            break
+        out[count, 0], out[count, 1], out[count, 2] = value, start, last
         count += 1
+        i = last
     return count
 
 
@@ -329,32 +404,20 @@ def _command(data: np.ndarray, i: int, end: int, table: Any, count: int, out: np
 def normal_words(data: np.ndarray, begin: int, end: int, table: Any, out: np.ndarray) -> int:
     """As ``raw_words``, in the words of the normal view."""
     count, i = 0, begin
-    quoted = True  # at the beginning of a line, where > is a mark of quotation
     while i < end:
         c = data[i]
         kind = NORMAL[c]
-        if kind == BLANK:
+        if kind in (BLANK, SEPARATOR):
             i += 1
         elif kind in (LETTER, WIDE):
-            quoted = False
             count, i = _lettered(data, i, end, table, count, out)
-        elif kind == SEPARATOR:
-            quoted = False
-            i += 1
-        elif kind == NEWLINE:
-            quoted = True
-            i += 1
         elif kind == DIGIT:
-            quoted = False
             count, i = _number(data, i, end, count, out)
         elif kind == BACKSLASH:
             count, i = _command(data, i, end, table, count, out)
-            quoted = data[i - 1] == 0x0A
-        else:  # an operator, or > that may be a mark of quotation
-            if kind == OPERATOR or not quoted:
-                out[count, 0], out[count, 1], out[count, 2] = (EMPTY ^ U64(c)) * STEP, i, i + 1
-                count += 1
-                quoted = False
+        else:
+            out[count, 0], out[count, 1], out[count, 2] = (EMPTY ^ U64(c)) * STEP, i, i + 1
+            count += 1
             i += 1
     return count
 

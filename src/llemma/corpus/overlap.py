@@ -4,8 +4,8 @@ Profile ``strict`` looks in two views of a text (``views``): words as they stand
 copies (LaTeX spelling, spacing, case, Markdown). For each n asked for, an item of at least n words is hit by n of its
 words in a row; a shorter one only as a whole. Items below ``floor`` words also need to stand alone (between the ends of
 lines or sentences): in running text a few words may agree by chance. Below ``shortest`` nothing is looked for.
-A question with choices below 15 words is hit only where half the words of its choices follow. In the normal view a hit
-has at least one word of three letters: lists of numbers or letters are nobody's.
+A question with choices below 15 words is hit only where half the words of its choices follow. A hit has at least one
+word of three letters: lists of numbers or letters are nobody's.
 
 Profile ``paper`` is the protocol of Llemma's section 3.5 (check_overlap.py of wellecks/overlap @efd26be): words as they
 stand, n-grams only, so that an item of fewer than n words is never hit; n = -1 looks for the item's text as a whole.
@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from llemma.config import build, setting, to_table
+from llemma.config import build, to_table
 from llemma.corpus import views
-from llemma.corpus.ngrams import Engine, Grams, Run, check_engine
-from llemma.corpus.overlap_items import Field, Item, present_tasks
+from llemma.corpus.ngrams import Grams, Run, check_engine
+from llemma.corpus.overlap_items import Item, present_tasks
+from llemma.corpus.overlap_settings import Engine, Field, OverlapConfig, View
 from llemma.corpus.quality import Outcome
-from llemma.corpus.views import View
 from llemma.errors import DataError
 from llemma.records import Document
 from llemma.run import atomic_file, json_line, read_jsonl
@@ -41,39 +41,6 @@ SHOWN = 2_000  # characters of the hit itself that are kept
 NEAR = 800  # characters behind a question in which its choices are looked for
 GENERIC = 15  # words below which a question with choices is recognised by them only
 FULL_TEXT = -1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverlapConfig:
-    """What counts as a copy of an item. As a table of a recipe it takes the documents with a copy out."""
-
-    tasks: tuple[str, ...] = setting((), "tasks whose items are looked for; present: all whose data are here")
-    n: tuple[int, ...] = setting((30, 20), "words in a row that make a hit; shorter items as a whole")
-    profile: Literal["strict", "paper"] = setting("strict", "strict, or paper: n-grams of words as they stand alone")
-    views: tuple[View, ...] = setting((), "raw, normal (default: both; paper: raw)")
-    fields: tuple[Field, ...] = setting(("problem", "solution"), "what of a task: problem, solution")
-    floor: int = setting(10, "items of fewer words count only where they stand alone (strict)")
-    shortest: int = setting(3, "problems of fewer words are not looked for (strict)")
-    engine: Engine = setting("auto", "numba, python (slow), or auto")
-
-    def __post_init__(self) -> None:
-        least = -1 if self.profile == "paper" else 1
-        if not self.n or any(n < least or n == 0 for n in self.n):
-            raise ValueError(f"n={self.n}: give numbers of words, such as n=30,20 (-1 only with profile=paper)")
-        if self.profile == "paper" and self.views not in ((), ("raw",)):
-            raise ValueError("profile=paper knows the view raw alone")
-        if not 1 <= self.shortest <= self.floor:
-            raise ValueError(f"shortest={self.shortest} floor={self.floor}: 1 <= shortest <= floor must hold")
-
-    @property
-    def seen(self) -> tuple[View, ...]:
-        """The views that are searched."""
-        return self.views or (("raw",) if self.profile == "paper" else views.VIEWS)
-
-    @property
-    def grams(self) -> tuple[int, ...]:
-        """The numbers of words in a row, the greatest first."""
-        return tuple(sorted({n for n in self.n if n > 0}, reverse=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +121,8 @@ class Index:
     def _judged(self, text: str, run: Run, view: View, length: int) -> Hit | None:
         item = self.items[run.item]
         n = next(n for n in self.config.grams if run.words >= min(n, length))
-        if view == "normal" and not any(len(word) > 2 for word in self._letters(run)):
-            return None  # a b c d …, 1 2 3 4 …
+        if self.config.profile == "strict" and not self._says_something(run, view):
+            return None
         if run.words >= n:
             return self._hit(text, run, view, "ngram", n)
         if item.choices and length < GENERIC and not _follow(item.choices, text[run.end : run.end + NEAR]):
@@ -164,10 +131,10 @@ class Index:
             return self._hit(text, run, view, "whole", n)
         return self._hit(text, run, view, "alone", n) if stands_alone(text, run.start, run.end) else None
 
-    def _letters(self, run: Run) -> Iterator[str]:
-        """The words of a run that are not numbers."""
-        words = self.grams["normal"].texts(run.item)[run.place : run.place + run.words]
-        return (word for word in words if not word.isdecimal())
+    def _says_something(self, run: Run, view: View) -> bool:
+        """Whether the words of a run are more than a list of numbers or letters."""
+        words = self.grams[view].texts(run.item)[run.place : run.place + run.words]
+        return any(map(_WORDLIKE.search, words))
 
     def _hit(
         self, text: str, run: Run, view: View, kind: Literal["ngram", "whole", "alone", "text"], n: int
@@ -204,13 +171,21 @@ def build_index(items: Sequence[Item], config: OverlapConfig) -> Index:
     return Index(items, config)
 
 
+_WORDLIKE = re.compile(r"[^\W\d_]{3}")
+
 # --- short items ------------------------------------------------------------------------------------------------
 
-_MARKUP = r"[\s$\\()\[\]{}*_#>|~`\"'“”‘’«»-]"
-_LABEL = r"(?:\(?(?:[0-9]{1,3}|[a-z]|[ivx]{1,5})[.):]|[0-9]+(?:\.[0-9]+)+\.?)"
-_NAMED = r"(?:problem|exercise|question|example|task|q|ex|prob)s?\.?\s*[0-9.]*\s*[:.)]?"
-_OPENS = re.compile(rf"(?:^|[\n.?!:;])(?:{_MARKUP}|{_LABEL}|{_NAMED})*$", re.IGNORECASE)
-_CLOSES = re.compile(rf"[^\S\n]*(?:{_MARKUP}|\\[,;!. ])*?(?:[.?!:;]|\n|$)")
+# What may stand between an item and the end of its line or sentence: markup, and commands that leave no word. Every
+# alternative begins with another character, so that no text is tried in many ways.
+_NAMES = "|".join(sorted((*views.DROPPED, *views.FRACTIONS), key=len, reverse=True))
+_QUIET = (
+    r"(?:[\s$()\[\]{}*_#>|~`\"'“”‘’«»^&-]|\\(?![A-Za-z])[,;:!]?"
+    rf"|\\(?:(?:begin|end)\{{[A-Za-z*]{{1,20}}\}}|(?:{_NAMES})(?![A-Za-z])))"
+)
+_LABEL = r"\(?(?:[0-9]{1,3}|[a-z]|[ivx]{1,5})[.):]|[0-9]+(?:\.[0-9]+)+\.?"
+_NAMED = r"(?:problem|exercise|question|example|task|prob|ex|q)s?\.?\s*[0-9.]*\s*[:.)]?"
+_OPENS = re.compile(rf"(?:^|[\n.?!:;])(?:{_LABEL}|{_NAMED}|{_QUIET})*+$", re.IGNORECASE)
+_CLOSES = re.compile(rf"{_QUIET}*?(?:[.?!:;]|\n|$)")
 
 
 def stands_alone(text: str, start: int, end: int) -> bool:

@@ -6,15 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 from llemma import plugins
+from llemma.corpus.overlap_settings import Field
 from llemma.errors import ConfigError, DataError
 from llemma.evaluate.config import load_tasks
 from llemma.run import read_jsonl
 from llemma.tasks._data import Dataset, local
-
-Field = Literal["problem", "solution", "generation"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

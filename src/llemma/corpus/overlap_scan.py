@@ -11,16 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import process_time
 from typing import Any
 
-from llemma.config import setting, to_table
+from llemma.config import to_table
 from llemma.corpus.engine_local import LocalEngine
-from llemma.corpus.overlap import Index, OverlapConfig, build_index, loaded
+from llemma.corpus.overlap import Index, build_index, loaded
 from llemma.corpus.overlap_items import Item, checked_tasks, generations, task_items
 from llemma.corpus.overlap_report import Found, as_markdown, by_problem, summary
+from llemma.corpus.overlap_settings import ScanConfig
 from llemma.corpus.units import Row, run_stage
 from llemma.errors import ConfigError, DataError, explain
 from llemma.records import Progress, silent
@@ -31,31 +32,6 @@ PLAIN = (".txt", ".md", ".tex", ".rst")  # a file of these is one document
 TEXTS = (*(e for e in _tables.ENDINGS if not e.startswith(".json") or e.startswith(".jsonl")), *PLAIN)
 PIECE = 64 << 20  # bytes of a .jsonl file that are one unit of work
 BATCH = 1 << 20  # characters searched at a time
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanConfig(OverlapConfig):
-    """Settings of ``llemma overlap``."""
-
-    benchmark: tuple[str, ...] = setting((), "tasks whose problems are looked for, e.g. math,gsm8k; present: all here")
-    generations: tuple[Path, ...] = setting((), "evaluations (run folders) whose generations are looked for as well")
-    corpus: tuple[Path, ...] = setting((), "files or folders: JSON lines, Parquet (.gz, .zst), text; a corpus folder")
-    text: str = setting("text", "column that holds the text")
-    id: str = setting("id", "column that holds the id; without it the id is FILE:PLACE")
-    workers: int = setting(0, "processes (0: one per core)")
-    run: Path = setting(Path("runs/overlap"), "folder the result is written to")
-
-    def __post_init__(self) -> None:
-        super(ScanConfig, self).__post_init__()
-        if self.workers < 0:
-            raise ValueError(f"workers={self.workers}: must not be negative")
-        if self.tasks:
-            raise ValueError("name the tasks with benchmark=")
-
-    @property
-    def rule(self) -> OverlapConfig:
-        """What counts as a copy: these settings without where to look."""
-        return OverlapConfig(**{f.name: getattr(self, f.name) for f in fields(OverlapConfig)})
 
 
 FILES = {"overlap": "overlap.jsonl", "hits": "hits.jsonl", "page": "hits.md"}

@@ -3,19 +3,19 @@ r"""Two ways to read a text as words: as it stands, and without what differs bet
 **raw**: the words of ``str.split()``.
 
 **normal**: what copies of a problem share when one was retyped, set in other LaTeX, quoted in Markdown or taken from a
-page. A word is a run of letters, a number, the name of a command or symbol, or one of ``+ = < >``; the rest only
-separates. In particular
+page. A word is a run of letters, a number, the name of a command or symbol, ``+`` or ``=``; the rest only separates. In
+particular
 
 - letters are case-folded, compatibility forms (``𝑥``, ``ﬁ``, ``ﬀ``) and accents taken off; soft hyphens vanish;
-- dollars, ``\( \[``, braces, ``^``, ``_``, ``&``, ``*``, punctuation, hyphens and minus signs separate, so spacing in
-  formulas and Markdown emphasis do not count; neither do ``>`` at the beginning of a quoted line;
+- dollars, ``\( \[``, braces, ``^``, ``_``, ``&``, ``*``, ``<``, ``>``, punctuation, hyphens and minus signs separate:
+  spacing in formulas, Markdown emphasis and the marks of quoted lines do not count;
 - commands that only set type (``\left``, ``\,``, ``\text``, ``\boxed``, …) vanish, and so do ``\cdot``, ``\times``,
   dots and ``\begin{NAME}``; ``\dfrac`` and ``\frac`` vanish too: ``\frac{1}{2}``, ``\dfrac12``, ``1/2``, ``½`` agree;
 - synonyms are one word (``\leq`` = ``\le`` = ``≤``), symbols have the name of their command (``π`` = ``\pi``);
 - ``1,000`` = ``1{,}000`` = ``1\,000`` = ``1000``; superscript digits are digits.
 
-It follows that ``x-1`` and ``x 1`` are the same in this view, as are ``2^3`` and ``2 3``: two texts that differ in this
-alone are taken for copies. No word spans lines, and what a word is depends on nothing outside its line.
+It follows that ``x-1``, ``x 1`` and ``x < 1`` are the same in this view, as are ``2^3`` and ``2 3``: two texts that
+differ in this alone are taken for copies. No word spans lines, and what a word is depends on nothing outside its line.
 
 What is written here is the definition; ``ngrams_kernel`` does the same faster, and a test compares them.
 """
@@ -26,10 +26,10 @@ import functools
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Literal
 
-View = Literal["raw", "normal"]
-VIEWS: tuple[View, ...] = ("raw", "normal")
+from llemma.corpus.overlap_settings import VIEWS, View
+
+__all__ = ["VIEWS", "View", "Word", "sign", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ DROPPED = frozenset((
     "hphantom", "vphantom", "smash", "strut", "centering", "hline", "cr", "tag", "label", "ldots", "cdots", "dots",
     "dotsc", "dotsb", "dotsm", "dotsi", "vdots", "ddots", "cdot", "times", "ast", "mid", "vert", "lvert", "rvert",
     "colon", "prime", "textdollar", "dollar", "relax", "protect", "ensuremath", "tiny", "small", "normalsize",
-    "large", "huge",
+    "large", "lt", "gt", "huge",
 ))  # fmt: skip
 SYNONYMS = {
-    "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge", "neq": "ne", "lt": "<", "gt": ">", "to": "rightarrow",
+    "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge", "neq": "ne", "to": "rightarrow",
     "longrightarrow": "rightarrow", "implies": "rightarrow", "iff": "leftrightarrow", "gets": "leftarrow",
     "longleftarrow": "leftarrow", "leftrightarrow": "leftrightarrow", "varnothing": "emptyset", "varepsilon": "epsilon",
     "varphi": "phi", "vartheta": "theta", "varrho": "rho", "varsigma": "sigma", "varpi": "pi", "degree": "circ",
@@ -120,13 +120,11 @@ def sign(char: str) -> Sign:
 
 _SEPARATED = r"(?:,|\{,\}|\\,|,\\!)"
 _PIECE = re.compile(
-    r"(?P<quote>^[ \t>]+)"
-    r"|\\(?P<command>[A-Za-z]+)"
+    r"\\(?P<command>[A-Za-z]+)"
     r"|\\[\x00-\x7f]?"
     rf"|(?P<number>[0-9]{{1,3}}(?:{_SEPARATED}[0-9]{{3}}(?![0-9]))+|[0-9]+)"
     r"|(?P<letters>[A-Za-z\x80-\U0010ffff]+)"
-    r"|(?P<operator>[+=<>])",
-    re.MULTILINE,
+    r"|(?P<operator>[+=])"
 )
 _GROUP = re.compile(r"\{[A-Za-z*]{1,20}\}")
 _ARGUMENTS = re.compile(r"[ \t]*([0-9])([0-9]?)")
