@@ -107,6 +107,13 @@ def test_in_its_own_file_a_theorem_goes_by_the_end_of_its_name():
     assert cut("lean", text, *named("Foo.bar", file="src/b.lean"), path="repo/src/a.lean") == text
 
 
+def test_a_theorem_of_a_known_file_is_not_every_theorem_of_that_name():
+    text = "namespace A\ntheorem foo : 1 = 1 := rfl\nend A\n"
+    assert cut("lean", text, *named("foo", file="src/a.lean"), path="other.lean") == text
+    assert "foo" not in cut("lean", text, *named("foo", file="src/a.lean"), path="m/src/a.lean")
+    assert "foo" not in cut("lean", text, *named("foo")), "of miniF2F nothing but the name is known"
+
+
 def test_sections_and_ends_of_proofs_do_not_lose_count():
     text = (
         "namespace A\nsection\nvariable (n : Nat)\ntheorem one : 1 = 1 :=\nbegin\n  refl\nend\nend\n"
