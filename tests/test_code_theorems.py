@@ -125,6 +125,13 @@ def test_sections_and_ends_of_proofs_do_not_lose_count():
     assert "refl" not in left and "begin" not in left and left.count("end") == 2 and "theorem two" in left
 
 
+def test_a_namespace_of_two_parts_may_end_part_by_part():
+    text = "namespace A.B\ntheorem x : 1 = 1 := rfl\nend B\ntheorem y : 2 = 2 := rfl\nend A\ntheorem z : 3 = 3 := rfl\n"
+    left = cut("lean", text, *named("A.B.x", "A.y", "z", file="other.lean"))
+    assert left == "namespace A.B\nend B\nend A\n"
+    assert cut("lean", text, *named("A.B.y", "A.B.z", "A.z", file="other.lean")) == text
+
+
 def test_a_file_of_nothing_else_is_dropped():
     rule = code_filter.rule("lean", "fixed", named("t"))
     outcome = code_filter.apply(rule, Document(id="x", text="theorem t : True :=\n  trivial\n", source=""))

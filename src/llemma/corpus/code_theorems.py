@@ -290,5 +290,7 @@ class _Scopes:
             names = [scope for _, scope in self._open]
             if event["ended"] in names:
                 del self._open[len(names) - 1 - names[::-1].index(event["ended"]) :]
+            elif names and names[-1].endswith(f".{event['ended']}"):  # `namespace A.B` may end part by part
+                self._open[-1] = (self._open[-1][0], names[-1].removesuffix(f".{event['ended']}"))
         elif self._open and self._open[-1] == (False, ""):  # another `end` alone ends a proof
             self._open.pop()
