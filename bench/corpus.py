@@ -15,7 +15,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +58,7 @@ def main(words: list[str]) -> None:
         folder = Path(name)
         (folder / "build.py").write_text(BUILD)
         train(folder, settings)
-        print(
-            f"{place()}; {settings.workers} processes, vocabulary {settings.vocab_size}\n"
-        )
+        print(f"{place()}; {settings.workers} processes, vocabulary {settings.vocab_size}\n")
         print(
             "| input, MB | documents | copies found | seconds | MB/s | slowest stage alone | share of it | memory, MB |"
         )
