@@ -36,6 +36,10 @@ def _corpus(call: Call) -> int:
     if call.settings.dry_run:
         _show_plan(plan(call.settings), call.json)
         return 0
+    if call.settings.trace:
+        from llemma.corpus.trace import trace
+
+        return _show_traced(trace(call.settings.run, call.settings.trace), call.json)
     manifest = build_corpus(call.settings, call.progress)
     if call.json:
         shown = {k: v for k, v in manifest.items() if k not in ("samples", "drop_samples")}
@@ -46,7 +50,40 @@ def _corpus(call: Call) -> int:
         print(f"{name}: {source['documents']:,} documents, {source['tokens']:,} tokens; dropped: {drops}")
         if source.get("removed"):
             print(f"{name}: removed: " + ", ".join(f"{n:,} × {reason}" for reason, n in source["removed"].items()))
+    for name, why in manifest["left_out"].items():
+        print(f"{name}: left out: {why}")
+    for name, portion in manifest["mixture"].items() if manifest["train_tokens"] else ():
+        read = f"{portion['epochs']:.2f} epochs of {portion['tokens']:,}" if portion["epochs"] else "none are here"
+        print(f"{name}: {portion['share']:.1%} of {manifest['train_tokens']:,} tokens of training: {read}")
     print(f"{call.settings.run}: {manifest['documents']:,} documents, {manifest['tokens']:,} tokens")
+    return 0
+
+
+def _dedup(call: Call) -> int:
+    from llemma.corpus.dedup_files import dedup_files, plan
+
+    if call.settings.dry_run:
+        _show_plan(plan(call.settings), call.json)
+        return 0
+    found = dedup_files(call.settings, call.progress)
+    if call.json:
+        print_json(found)
+        return 0
+    gone = ", ".join(f"{found[kind]:,} {kind}" for kind in ("exact", "near", "emptied") if found[kind])
+    print(f"{found['documents']:,} documents, {found['kept']:,} kept; removed: {gone or 'none'}")
+    if found["paragraphs_removed"]:
+        print(f"{found['paragraphs_removed']:,} paragraphs removed")
+    for cluster in found["largest"][:3]:
+        print(f"cluster of {cluster['size']:,}: {', '.join(cluster['documents'])}")
+    print(f"{found['run']}: kept/, removed/, summary.json")
+    return 0
+
+
+def _show_traced(traced: Any, as_json: bool) -> int:
+    if as_json:
+        print_json(traced)
+    else:
+        print(traced)
     return 0
 
 
@@ -66,7 +103,8 @@ def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
 
 def _show_source(key: str, value: dict[str, Any]) -> None:
     files = f" of {value['input']['files']} files, {value['input']['bytes']:,} bytes" if value["input"] else ""
-    print(f"{key}: kind {value['kind']}, weight {value['weight']:g}, {value['parts']} parts{files}")
+    mixed = f"weight {value['weight']:g}" if value["share"] is None else f"share {value['share']:.1%}"
+    print(f"{key}: kind {value['kind']}, {mixed}, {value['parts']} parts{files}")
     print("".join(f"  {stage}\n" for stage in value["stages"]), end="")
     if value["models to train"]:
         print(f"  models to train: {', '.join(value['models to train'])}")
@@ -79,7 +117,7 @@ def _pairs(table: dict[str, Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
 
 
 def _overlap(call: Call) -> int:
@@ -120,6 +158,8 @@ def _train(call: Call) -> int:
     from llemma.plugins import import_module
 
     loop = import_module("llemma.train.loop")
+    if call.settings.trace:
+        return _show_traced(loop.trace(call.settings), call.json)
     if call.settings.dry_run:
         plan = loop.plan(call.settings)
         if call.json:
@@ -382,6 +422,10 @@ VERBS = {
     "corpus": Verb(
         summary="build a corpus: token shards with a manifest",
         words="RECIPE.toml", settings="corpus.pipeline:CorpusConfig", run=_corpus,
+    ),
+    "dedup": Verb(
+        summary="remove exact and near duplicates from files of documents; say what went and why",
+        words="IN... OUT", settings="corpus.dedup_files:DedupFilesConfig", run=_dedup, field="paths",
     ),
     "overlap": Verb(
         summary="look for benchmark problems, solutions or generations in a corpus: every hit with its context",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import PurePosixPath
@@ -20,7 +20,7 @@ import numpy as np
 
 from llemma.config import build, setting
 from llemma.corpus import code_theorems
-from llemma.corpus.code_theorems import Cut, ListedTheorem
+from llemma.corpus.code_theorems import Cut, HeldOut, ListedTheorem
 from llemma.corpus.language import identify, prepare
 from llemma.corpus.page import words_only
 from llemma.corpus.quality import Outcome, Stage
@@ -30,10 +30,12 @@ from llemma.records import Document
 
 PROFILES = ("llemma", "fixed")
 ANY = "any"
+BYTE_ORDER_MARK = "\ufeff"
 ENOUGH_LETTERS = 100  # prose with fewer is not asked for its language in profile fixed
 _PATH = ("path", "max_stars_repo_path")  # of our sources, of The Stack
 _REPOSITORY = ("repository", "max_stars_repo_name", "repo_name", "repo")
-_DIGIT, _SPACES = ord("0"), (ord("\t"), 0x1C)  # white space of ASCII: \t … \r, and \x1c … space
+_DIGIT, _BELOW_LETTERS = ord("0"), ord("@")
+_SPACES = (ord("\t"), 0x1C)  # white space of ASCII: five codes from either, \t … \r and \x1c … space
 # The other characters of white space, as UTF-8 in one number: two bytes and a zero, or three bytes
 _WIDE = np.array(
     sorted(
@@ -57,7 +59,10 @@ class Pattern:
         """Whether it matches somewhere in the text."""
         if not self.at:
             return _compiled(self.regex).search(text) is not None
-        match, place = _compiled(self.regex).match, text.find(self.at)
+        place = text.find(self.at)
+        if place < 0:
+            return False
+        match = _compiled(self.regex).match
         while place >= 0:
             if match(text, text.rfind("\n", 0, place) + 1 if self.line else place):
                 return True
@@ -83,11 +88,13 @@ class Marks:
         """Whether one of them is in the text. It takes one search for each of `texts` and `after`, not each name."""
         if self.fold_case:
             text = text.lower()
-        return (
-            any(one in text for one in self.texts)
-            or any(_behind(text, head, self.names) for head in self.after)
-            or any(pattern.occurs(text) for pattern in self.patterns)
-        )
+        for one in self.texts:  # loops: a generator costs as much as the search of a short file
+            if one in text:
+                return True
+        for head in self.after:
+            if _behind(text, head, self.names):
+                return True
+        return any(pattern.occurs(text) for pattern in self.patterns) if self.patterns else False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +105,7 @@ class Large:
     mark: str = setting("", "a text that must be frequent")
     per_line: float = setting(0.0, "how often it must occur, per line")
     max_digits: float = setting(1.0, "greatest share of digits")
+    reason: str = setting("too large", "why it is refused without")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +120,7 @@ class CodeRule:
     min_chars: int = setting(0, "shortest file in characters")
     blank: Literal["refused", "kept"] = setting("refused", "what becomes of white space alone")
     not_starting: tuple[str, ...] = setting((), "how a file must not begin")
-    stripped: bool = setting(False, "white space in front of the beginning does not count")
+    stripped: Literal["", "space", "mark"] = setting("", "what in front of the beginning does not count")
     ending: Literal["", "exact", "folded"] = setting("", "whether the path must end in one of the extensions")
     not_in_path: tuple[str, ...] = setting((), "regular expressions that must not be found in the path")
     not_in_repository: tuple[str, ...] = setting((), "regular expressions that must not match the repository's name")
@@ -124,7 +132,7 @@ class CodeRule:
     convert: Literal["", "llemma", "default"] = setting("", "profile in which a notebook becomes text")
     converted: bool = setting(False, "the requirements are asked of the text that a notebook becomes")
     theorems: Cut = setting(factory=Cut, help="how theorems of test sets are cut out")
-    tests: tuple[ListedTheorem, ...] = setting((), "the theorems of test sets")
+    tests: HeldOut | None = setting(None, "the theorems of test sets")
 
 
 @functools.cache
@@ -137,14 +145,14 @@ def languages() -> tuple[str, ...]:
     return tuple(_table())
 
 
-def rule(language: str, profile: str = "llemma", tests: tuple[ListedTheorem, ...] = ()) -> CodeRule:
-    """The rule of a language. Raises ConfigError with the known names."""
+def rule(language: str, profile: str = "llemma", tests: Sequence[ListedTheorem] = ()) -> CodeRule:
+    """The rule of a language; ``tests`` are cut out where it can. Raises ConfigError with the known names."""
     if profile not in PROFILES:
         raise ConfigError(f"no code rules {profile!r}{nearest(profile, PROFILES)}")
     if language not in _table():
         raise ConfigError(f"no code rule {language!r}{nearest(language, [*_table(), ANY])}")
     found = _rule(language, profile)
-    return replace(found, tests=tests) if tests and found.theorems.way else found
+    return replace(found, tests=HeldOut(theorems=tuple(tests))) if tests and found.theorems.way else found
 
 
 @functools.cache
@@ -193,24 +201,29 @@ def stage(language: str, profile: str = "llemma", tests: tuple[str, ...] = ()) -
 
 def apply(rule: CodeRule, document: Document) -> Outcome:
     """What becomes of a document: refused with a reason, or kept, perhaps as text and without theorems of test sets."""
+    if rule.convert:
+        return _apply_to_notebook(rule, document)
+    text = document.text
+    reason = _misplaced(rule, document) or _unfit(rule, text) or _without_marks(rule, text)
+    if rule.tests is not None and not reason:
+        return _cut(document, rule.tests, rule.theorems)
+    return Outcome(document=document, reason=reason)
+
+
+def _apply_to_notebook(rule: CodeRule, document: Document) -> Outcome:
+    """As ``apply``, of a notebook's JSON."""
     reason = _misplaced(rule, document)
-    if not rule.convert:
-        reason = reason or _unfit(rule, document.text)
     if not rule.converted:
         reason = reason or _without_marks(rule, document.text)
     if reason:
         return Outcome(document=document, reason=reason)
-    if rule.convert:
-        options = NotebookOptions(profile=rule.convert)
-        book = extract_notebook(document.text.encode("utf-8", "replace"), name=document.id, options=options)
-        if book.error or not book.text.strip():
-            return Outcome(document=document, reason="no notebook", detail=book.error or "no text in it")
-        document = replace(document, text=book.text, meta={**document.meta, "title": book.title})
-        if rule.converted and (reason := _unfit(rule, book.text) or _without_marks(rule, book.text)):
-            return Outcome(document=document, reason=reason)
-    if rule.tests:
-        return _cut(rule, document)
-    return Outcome(document=document)
+    data, options = document.text.encode("utf-8", "replace"), NotebookOptions(profile=rule.convert or "default")
+    book = extract_notebook(data, name=document.id, options=options)
+    if book.error or not book.text.strip():
+        return Outcome(document=document, reason="no notebook", detail=book.error or "no text in it")
+    document = replace(document, text=book.text, meta={**document.meta, "title": book.title})
+    reason = _unfit(rule, book.text) or _without_marks(rule, book.text) if rule.converted else None
+    return Outcome(document=document, reason=reason)
 
 
 def refusal(rule: CodeRule, text: str) -> str | None:
@@ -218,11 +231,12 @@ def refusal(rule: CodeRule, text: str) -> str | None:
     return apply(rule, Document(id="", text=text, source="")).reason
 
 
-def _cut(rule: CodeRule, document: Document) -> Outcome:
-    text, lines = code_theorems.cut(document.text, _path(document), rule.tests, rule.theorems)
-    document = replace(document, text=text) if lines else document
+def _cut(document: Document, tests: HeldOut, how: Cut) -> Outcome:
+    text, lines = code_theorems.cut(document.text, _path(document), tests, how)
+    if not lines:
+        return Outcome(document=document)
     reason = None if text.strip() else "only theorems of test sets"
-    return Outcome(document=document, reason=reason, removed={"theorem of a test set": lines} if lines else {})
+    return Outcome(document=replace(document, text=text), reason=reason, removed={"theorem of a test set": lines})
 
 
 def _path(document: Document) -> str:
@@ -231,17 +245,19 @@ def _path(document: Document) -> str:
 
 def _misplaced(rule: CodeRule, document: Document) -> str | None:
     """Why the rule refuses a file for its path or its repository."""
-    path = _path(document)
-    if rule.ending and (suffix := PurePosixPath(path).suffix):
+    if rule.ending and (suffix := PurePosixPath(_path(document)).suffix):
         folded = suffix.lower() if rule.ending == "folded" else suffix
         if folded not in rule.extensions:
             return "another ending"
-    if any(_compiled(pattern).search(path) for pattern in rule.not_in_path):
-        return "excluded path"
-    names = (str(document.meta[key]) for key in _REPOSITORY if document.meta.get(key))
-    repository = next(names, "").rpartition("/")[2]
-    if any(_compiled(pattern).match(repository) for pattern in rule.not_in_repository):
-        return "excluded repository"
+    if rule.not_in_path:
+        path = _path(document)
+        if any(_compiled(pattern).search(path) for pattern in rule.not_in_path):
+            return "excluded path"
+    if rule.not_in_repository:
+        names = (str(document.meta[key]) for key in _REPOSITORY if document.meta.get(key))
+        repository = next(names, "").rpartition("/")[2]
+        if any(_compiled(pattern).match(repository) for pattern in rule.not_in_repository):
+            return "excluded repository"
     return None
 
 
@@ -250,21 +266,23 @@ def _unfit(rule: CodeRule, text: str) -> str | None:
     data = text.encode("utf-8", "surrogatepass")
     if rule.max_bytes and len(data) > rule.max_bytes:
         return "too large"
-    digits, solid = _counts(data, len(text))
-    if len(text) < rule.min_chars or (not solid and rule.blank == "refused"):
+    if len(text) < rule.min_chars or (rule.blank == "refused" and (not text or text.isspace())):
         return "empty"
-    share = digits / solid if solid else 0.0
-    if share > rule.max_digits:
+    if rule.max_digits < 1 and _share_above(rule.max_digits, data, len(text)):
         return "mostly digits"
-    beginning = text.lstrip().removeprefix("\ufeff").lstrip() if rule.stripped else text
-    for start in rule.not_starting:
-        if beginning.startswith(start):
-            return f"starts with {start}"
+    if rule.not_starting:
+        beginning = text.lstrip() if rule.stripped else text
+        if rule.stripped == "mark":
+            beginning = beginning.removeprefix(BYTE_ORDER_MARK).lstrip()
+        for start in rule.not_starting:
+            if beginning.startswith(start):
+                return f"starts with {start}"
     large = rule.large
     if large.from_bytes and len(data) >= large.from_bytes:
         count = text.count(large.mark)
-        if not count or count / (text.count("\n") + 1) < large.per_line or share > large.max_digits:
-            return "large, and no test"
+        rare = not count or count / (text.count("\n") + 1) < large.per_line
+        if rare or _share_above(large.max_digits, data, len(text)):
+            return large.reason
     return None
 
 
@@ -291,6 +309,21 @@ def digit_share(text: str) -> float:
     return digits / solid if solid else 0.0
 
 
+def _share_above(most: float, data: bytes, characters: int) -> bool:
+    """Whether digits are more than ``most`` of a text's characters that are no white space.
+
+    Nearly every file is decided by its letters: were all other characters digits, there would still be too few.
+    """
+    letters = np.count_nonzero(np.frombuffer(data, np.int8) > _BELOW_LETTERS)  # A … \x7f: as signed bytes, all above @
+    if letters > (1 - most) * characters + 1:
+        return False
+    figures = np.count_nonzero((np.frombuffer(data, np.uint8) - _DIGIT) < 10)
+    if figures + 1 < most * (figures + letters):
+        return False
+    digits, solid = _counts(data, characters)
+    return bool(solid and digits / solid > most)
+
+
 def _counts(data: bytes, characters: int) -> tuple[int, int]:
     """Digits, and characters that are no white space as ``str.split`` sees it, of a text in UTF-8."""
     codes = np.frombuffer(data, np.uint8)
@@ -300,7 +333,9 @@ def _counts(data: bytes, characters: int) -> tuple[int, int]:
         leads = np.flatnonzero(_LEADS[codes])
         first, second, third = (padded[leads + n].astype(np.uint32) for n in range(3))
         third[first < 0xE0] = 0  # two bytes
-        spaces += np.count_nonzero(np.isin(first << 16 | second << 8 | third, _WIDE))
+        written = first << 16 | second << 8 | third
+        closest = _WIDE[np.minimum(np.searchsorted(_WIDE, written), len(_WIDE) - 1)]  # np.isin would sort
+        spaces += np.count_nonzero(closest == written)
     return int(np.count_nonzero((codes - _DIGIT) < 10)), characters - int(spaces)
 
 
@@ -317,9 +352,3 @@ def _behind(text: str, head: str, names: tuple[str, ...]) -> bool:
 @functools.cache
 def _compiled(regex: str) -> re.Pattern[str]:
     return re.compile(regex)
-
-
-def describe(rule: CodeRule) -> Mapping[str, Any]:
-    """What the rule asks for, key by key, without what it leaves open."""
-    plain = CodeRule()
-    return {f: getattr(rule, f) for f in rule.__slots__ if getattr(rule, f) != getattr(plain, f)}

@@ -42,6 +42,64 @@ class ListedTheorem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Theorems as declarations are asked about them."""
+
+    full: frozenset[str]  # names with all their namespaces
+    written: frozenset[str]  # names of theorems of no known file, which may stand in any namespace
+    statements: tuple[str, ...]  # of theorems without a name, white space as one space
+
+    def has(self, name: str, full: str, following: str, own: Iterable[str]) -> bool:
+        """Whether a declaration is one; ``own`` are the full names of the theorems of its file."""
+        if name:
+            return full in self.full or name in self.written or any(f".{one}".endswith(f".{name}") for one in own)
+        flat = " ".join(following.split())
+        return any(flat.startswith(one) for one in self.statements)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldOut:
+    """The theorems of test sets, looked up by name, by statement and by file; equal to itself alone."""
+
+    theorems: tuple[ListedTheorem, ...]
+
+    @functools.cached_property
+    def by_file(self) -> dict[str, list[ListedTheorem]]:
+        """The theorems of each file, in the order of the list."""
+        found: dict[str, list[ListedTheorem]] = {}
+        for theorem in self.theorems:
+            found.setdefault(theorem.file, []).append(theorem)
+        return found
+
+    def of_file(self, path: str) -> list[ListedTheorem]:
+        """The theorems that come from the file with this path, whatever stands before it."""
+        return [one for one in self._by_last.get(path.rpartition("/")[2], []) if f"/{path}".endswith(f"/{one.file}")]
+
+    @functools.cached_property
+    def _by_last(self) -> dict[str, list[ListedTheorem]]:
+        found: dict[str, list[ListedTheorem]] = {}
+        for theorem in self.theorems:
+            if theorem.file:
+                found.setdefault(theorem.file.rpartition("/")[2], []).append(theorem)
+        return found
+
+    @functools.cache  # noqa: B019 - a few expressions, and the object lives as long as its stage
+    def known(self, head: str) -> Known:
+        """What is looked for among declarations; ``head`` reads the names out of statements."""
+        full = {theorem.name for theorem in self.theorems if theorem.name}
+        written = {theorem.name for theorem in self.theorems if not theorem.file}
+        statements = []
+        for theorem in self.theorems:
+            if theorem.statement and not theorem.name:
+                declared = re.match(head, theorem.statement, re.MULTILINE)
+                if declared and declared["name"]:
+                    full.add(declared["name"])
+                else:
+                    statements.append(" ".join(theorem.statement.split()))
+        return Known(full=frozenset(full), written=frozenset(written), statements=tuple(statements))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
     """How theorems are found in a language and how much is cut; code_rules.toml says what each key means."""
 
@@ -121,10 +179,12 @@ def _of_row(row: Any) -> ListedTheorem | None:
     name = next((row[key] for key in _NAMES if isinstance(row.get(key), str)), "")
     statement = next((row[key] for key in _STATEMENTS if isinstance(row.get(key), str)), "") if not name else ""
     file = row.get("file_path")
+    if not name and not statement:
+        return None
     return ListedTheorem(name=name, statement=statement, file=file if isinstance(file, str) else "")
 
 
-def cut(text: str, path: str, theorems: tuple[ListedTheorem, ...], how: Cut) -> tuple[str, int]:
+def cut(text: str, path: str, theorems: HeldOut, how: Cut) -> tuple[str, int]:
     """The text without the theorems, and the number of lines taken out."""
     if how.way == "text":
         shorter = text
@@ -148,18 +208,17 @@ def _without(text: str, form: str) -> str:
     return text[:start] + (text[end:] if end >= 0 else "")
 
 
-def _texts(theorems: tuple[ListedTheorem, ...], how: Cut, path: str) -> Iterator[list[str]]:
+def _texts(held: HeldOut, how: Cut, path: str) -> Iterator[list[str]]:
     """What is looked for, one after the other: of each list the first that is found is cut."""
-    if how.one_per_file:
-        theorems = tuple({theorem.file: theorem for theorem in theorems}.values())
-    for theorem in theorems:
-        for form in how.forms:
-            if "{head}" in form:
-                yield [form.format(head=head) for head in _heads(theorem)]
-            elif not how.shortened:
-                yield [form.format(name=theorem.name)]
-            elif theorem.file in path:
-                parts = theorem.name.split(".")
+    if not how.shortened:
+        for theorem in held.theorems:
+            for form in how.forms:
+                yield [form.format(head=head, name=theorem.name) for head in _heads(theorem)]
+        return
+    for file, theorems in held.by_file.items():
+        for theorem in theorems[-1:] if how.one_per_file else theorems:
+            parts = theorem.name.split(".")
+            for form in how.forms if file in path else ():
                 yield [form.format(name=".".join(parts[-n:])) for n in range(1, len(parts))]
 
 
@@ -169,46 +228,17 @@ def _heads(theorem: ListedTheorem) -> list[str]:
     return [f"{word} {theorem.name}" for word in ("theorem", "lemma")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    """The theorems as a file is asked about them."""
-
-    names: frozenset[str]
-    own: tuple[str, ...]  # names of theorems that are from this very file
-    statements: tuple[str, ...]
-
-    def has(self, name: str, full: str, following: str) -> bool:
-        if name:
-            return name in self.names or full in self.names or any(one.endswith(f".{name}") for one in self.own)
-        flat = " ".join(following.split())
-        return any(flat.startswith(one) for one in self.statements)
-
-
-@functools.cache
-def _names(theorems: tuple[ListedTheorem, ...], head: str) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Names, and statements of theorems that have none."""
-    names, statements = {theorem.name for theorem in theorems if theorem.name}, []
-    for theorem in theorems:
-        if theorem.statement and not theorem.name:
-            declared = re.match(head, theorem.statement, re.MULTILINE)
-            if declared and declared["name"]:
-                names.add(declared["name"])
-            else:
-                statements.append(" ".join(theorem.statement.split()))
-    return frozenset(names), tuple(statements)
-
-
-def _declarations(text: str, path: str, theorems: tuple[ListedTheorem, ...], how: Cut) -> Iterable[tuple[int, int]]:
+def _declarations(text: str, path: str, held: HeldOut, how: Cut) -> Iterable[tuple[int, int]]:
     """Where the declarations of the theorems begin and end."""
-    names, statements = _names(theorems, how.head)
-    own = tuple(theorem.name for theorem in theorems if theorem.file and theorem.file in path)
-    wanted = _Wanted(names=names, own=own, statements=statements)
-    longest = max(map(len, statements), default=0) * 4
+    known = held.known(how.head)
+    own = [theorem.name for theorem in held.of_file(path) if theorem.name]
+    longest = 4 * max(map(len, known.statements), default=0)
     scopes = _Scopes(text) if how.namespaces else None
     for found in re.compile(how.head, re.MULTILINE).finditer(text):
         name = (found["name"] or "").strip(".")
         full = scopes.full(name, found.start()) if scopes else name
-        if wanted.has(name.removeprefix("_root_."), full, text[found.start() : found.start() + longest]):
+        following = text[found.start() : found.start() + longest]
+        if known.has(name.removeprefix("_root_."), full, following, own):
             yield _start(text, found.start(), how), _stop(text, found.end(), how)
 
 
@@ -223,14 +253,15 @@ def _start(text: str, start: int, how: Cut) -> int:
 
 def _stop(text: str, start: int, how: Cut) -> int:
     """Where the next command begins; the word that ends a proof is none."""
-    for found in re.compile(how.until, re.MULTILINE).finditer(text, start):
-        if how.block and text.startswith(how.block[1], found.start()):
-            opened = re.search(rf"\b{how.block[0]}\b", text[start : found.start()])
-            line = text[found.start() : text.find("\n", found.start()) % (len(text) + 1)]
-            if opened and line.strip() == how.block[1]:
-                return min(found.start() + len(line) + 1, len(text))
-        return found.start()
-    return len(text)
+    following = re.compile(how.until, re.MULTILINE).search(text, start)
+    if following is None:
+        return len(text)
+    stop = following.start()
+    if how.block and text.startswith(how.block[1], stop):
+        line, _, _ = text[stop:].partition("\n")
+        if line.strip() == how.block[1] and re.search(rf"\b{how.block[0]}\b", text[start:stop]):
+            return min(stop + len(line) + 1, len(text))
+    return stop
 
 
 class _Scopes:
@@ -259,5 +290,7 @@ class _Scopes:
             names = [scope for _, scope in self._open]
             if event["ended"] in names:
                 del self._open[len(names) - 1 - names[::-1].index(event["ended"]) :]
+            elif names and names[-1].endswith(f".{event['ended']}"):  # `namespace A.B` may end part by part
+                self._open[-1] = (self._open[-1][0], names[-1].removesuffix(f".{event['ended']}"))
         elif self._open and self._open[-1] == (False, ""):  # another `end` alone ends a proof
             self._open.pop()

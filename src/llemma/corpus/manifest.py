@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from llemma.corpus.mix import mixture, shares
+from llemma.corpus.mix import Portion, mixture, shares
 from llemma.corpus.prepare import merged
 from llemma.corpus.recipe import CorpusConfig
 from llemma.corpus.stages import SAMPLES, tokenizer_hash
@@ -17,9 +17,9 @@ from llemma.records import to_row
 Rows = Mapping[str, Mapping[str, Row]]
 
 
-def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path) -> dict[str, Any]:
+def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path, guard: Row) -> dict[str, Any]:
     """Everything about the corpus but the time it took; the same for every engine and after any number of kills."""
-    names = [name for name in config.sources if _of(rows["read"], name)]
+    names = [name for name in config.sources if any(row["documents"] for row in _of(rows["tokenise"], name))]
     sources = {name: _source(config, name, rows) for name in names}
     told = {name: merged([*_of(rows["read"], name), *_of(rows["tokenise"], name)]) for name in names}
     return {
@@ -27,10 +27,11 @@ def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path) -> 
         "bytes": sum(source["bytes"] for source in sources.values()),
         "tokens": sum(source["tokens"] for source in sources.values()),
         "sources": sources,
-        "left_out": [name for name in config.sources if name not in names],
+        "left_out": {name: _why(_of(rows["read"], name)) for name in config.sources if name not in names},
         "mixture": to_row(portions(config, sources)),
         "train_tokens": config.train_tokens,
         "duplicates": _duplicates(rows["group"].values()),
+        "held_out": {"tasks": guard["tasks"], "items": guard["items"]},
         "stages": {stage: _stage(found.values()) for stage, found in rows.items() if found},
         "shards": [shard for row in rows["pack"].values() for shard in row["shards"]],
         "tokenizer": {"sha256": tokenizer_hash(folder), "vocab_size": tokenizer.vocab_size},
@@ -39,7 +40,15 @@ def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path) -> 
     }
 
 
-def portions(config: CorpusConfig, sources: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _why(read: list[Row]) -> str:
+    """Why a source that may be missing is missing."""
+    if not read:
+        return "not on this machine"
+    dropped = merged(read)["dropped"]
+    return f"no document left ({', '.join(f'{n} × {reason}' for reason, n in dropped.most_common(5)) or 'none read'})"
+
+
+def portions(config: CorpusConfig, sources: Mapping[str, Mapping[str, Any]]) -> dict[str, Portion]:
     """The mixture of the sources that are there, with their epochs for the budget of the recipe."""
     tokens = {name: source["splits"]["tokens"].get("train", 0) for name, source in sources.items()}
     weights = {name: config.weights[name] for name in sources}

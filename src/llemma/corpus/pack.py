@@ -95,7 +95,7 @@ def _shard(path: Path, source: str, split: str, runs: Sequence[_Run], dtype: np.
     if path.is_file() and path.stat().st_size == tokens * dtype.itemsize:
         digest = _digest(_chunks(runs, dtype))
         digest = digest if sha256_file(path) == digest else None
-    if digest is None or not docs_path(path).is_file() or sha256_file(docs_path(path)) != docs_hash:
+    if not docs_path(path).is_file() or sha256_file(docs_path(path)) != docs_hash:
         atomic_write(docs_path(path), docs)
     if digest is None:
         with atomic_file(path) as file:

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from llemma.config import to_table
 from llemma.corpus import code_filter, quality
 from llemma.corpus.engine_local import LocalEngine
 from llemma.corpus.engine_ray import RayEngine
+from llemma.corpus.guard import INDEX, guarded_tasks, prepare_guard
 from llemma.corpus.manifest import manifest
 from llemma.corpus.prepare import (
     Part,
@@ -38,7 +40,7 @@ from llemma.corpus.shards import dtype_of, read_manifest
 from llemma.corpus.stages import ORDER, Group, Pack, Read, Tokenise, tokenizer_hash
 from llemma.corpus.tokenise import SPLITS
 from llemma.corpus.units import Engine, Row, run_stage
-from llemma.errors import ConfigError, DataError
+from llemma.errors import ConfigError, DataError, LlemmaError
 from llemma.records import Document, Event, Progress, silent
 from llemma.run import Run, cores, open_run
 
@@ -53,6 +55,7 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
     Raises ConfigError for a bad recipe before anything is written, DataError for unreadable input.
     """
     sources = sources_of(config)
+    guarded_tasks(config.decontaminate)  # a wrong name is found before anything is written
     given = load_given(config) if config.tokenizer.path else None
     started = time.perf_counter()
     with open_run(config.run, "corpus", _settings(config), free=FREE) as run:
@@ -64,6 +67,8 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
         for name in (*SCRATCH, "shards"):
             (run.folder / name).mkdir(exist_ok=True)
         _train_quality(config, progress)
+        guard = prepare_guard(config.decontaminate, run)
+        sources = {name: [replace(part, guard=guard) for part in parts] for name, parts in sources.items()}
         with _engine(config) as engine:
             build = _Build(config, sources, run, engine, progress)
             build.read()
@@ -71,7 +76,8 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
             tokenizer = build.tokenizer(given)
             build.tokenise()
             build.pack(tokenizer.vocab_size)
-        found = manifest(config, build.rows, tokenizer, run.folder)
+        held_out = next(row for row in run.rows() if row["id"] == "guard")
+        found = manifest(config, build.rows, tokenizer, run.folder, held_out)
         found["seconds"] = round(time.perf_counter() - started, 1)
         run.write_json("manifest.json", found)
         _clear(config, run.folder)
@@ -80,6 +86,7 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
 
 def _clear(config: CorpusConfig, folder: Path) -> None:
     """Remove what only a build needs; after the manifest is there, so that a killed build never misses it."""
+    (folder / INDEX).unlink(missing_ok=True)
     for name in SCRATCH:
         if name == "parts" and config.keep_text:
             for path in (folder / name).glob("*.npy"):
@@ -96,7 +103,7 @@ def _engine(config: CorpusConfig) -> AbstractContextManager[Engine]:
 
 def _settings(config: CorpusConfig) -> dict[str, Any]:
     """What is stored with the run."""
-    return {key: value for key, value in to_table(config).items() if key != "dry_run"}
+    return {key: value for key, value in to_table(config).items() if key not in ("dry_run", "trace")}
 
 
 def sources_of(config: CorpusConfig) -> dict[str, list[Part]]:
@@ -112,7 +119,7 @@ def sources_of(config: CorpusConfig) -> dict[str, list[Part]]:
         quality.check(entry.quality)
         try:
             pieces = split(name, entry.kind, options)
-        except (DataError, ConfigError):
+        except LlemmaError:  # no such folder, a package or a prover that is not installed
             if not entry.optional:
                 raise
             continue

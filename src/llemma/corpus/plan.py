@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from llemma.corpus import quality
+from llemma.corpus.guard import OFF, guarded_tasks
 from llemma.corpus.manifest import portions
 from llemma.corpus.pipeline import load_given, sources_of
 from llemma.corpus.prepare import Part
 from llemma.corpus.recipe import CorpusConfig, SourceEntry
-from llemma.records import to_row
 from llemma.run import cores
 
 
@@ -29,6 +29,7 @@ def plan(config: CorpusConfig) -> dict[str, Any]:
     return found | {
         "left out": left_out,
         "duplicates": {f.name: _plain(getattr(dedup, f.name)) for f in fields(dedup)} if dedup.enabled else {},
+        "held out": list(guarded_tasks(config.decontaminate)),
         "mixture": _mixture(config, parts),
         "splits": {"valid": config.valid_share, "test": config.test_share},
         "tokenizer": f"from {path}" if path else f"trained, {config.tokenizer.vocab_size} entries",
@@ -48,6 +49,7 @@ def _source(config: CorpusConfig, entry: SourceEntry, parts: Sequence[Part]) -> 
     return {
         "kind": parts[0].kind or parts[0].source,
         "weight": entry.weight,
+        "share": entry.share,
         "parts": len(parts),
         "input": _input(parts),
         "stages": _stages(config, entry),
@@ -68,6 +70,8 @@ def _stages(config: CorpusConfig, entry: SourceEntry) -> list[str]:
         stages.append(f"code rule {entry.rule} ({entry.rules})")
     if entry.quality.profile:
         stages += [f"{entry.quality.profile}.{line}" for line in quality.describe(quality.load_profile(entry.quality))]
+    if config.decontaminate.tasks != OFF:
+        stages.append("overlap with what is held out")
     if config.dedup.enabled:
         near = config.dedup.near and entry.near
         stages.append("exact duplicate, near duplicate" if near else "exact duplicate")
@@ -76,4 +80,8 @@ def _stages(config: CorpusConfig, entry: SourceEntry) -> list[str]:
 
 def _mixture(config: CorpusConfig, parts: Mapping[str, Any]) -> dict[str, Any]:
     none: dict[str, Any] = {name: {"splits": {"tokens": {}}} for name in parts}
-    return dict(to_row(portions(config, none)))
+    found = portions(config, none)
+    return {
+        name: {"share": round(portion.share, 6)} | ({"tokens": round(portion.budget)} if portion.budget else {})
+        for name, portion in found.items()
+    }

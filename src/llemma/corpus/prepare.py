@@ -22,6 +22,7 @@ from llemma import plugins
 from llemma.config import build
 from llemma.corpus import code_filter
 from llemma.corpus.dedup import DedupConfig, signatures
+from llemma.corpus.guard import clean
 from llemma.corpus.quality import Outcome, QualityEntry, Stage, quality_stage
 from llemma.corpus.units import Row, facts
 from llemma.errors import ConfigError
@@ -67,7 +68,7 @@ class Part:
     @property
     def where(self) -> str:
         """The part as people know it."""
-        paths = self.options.get("paths") or ()
+        paths: list[str] = list(self.options.get("paths") or ())
         named = f", {Path(paths[0]).name}" if len(paths) == 1 else ""
         return f"source {self.source}, part {self.number + 1} of {self.parts}{named}"
 
@@ -154,9 +155,8 @@ def prepare_part(part: Part, progress: Progress = silent) -> Row:
     counted = {"dropped": tally.dropped} if "dropped" in inspect.signature(documents).parameters else {}
     with atomic_file(part.out) as file:
         signer = _Signer(part)
-        for number, document in enumerate(documents(options, **counted), 1):
-            tally.bytes += _size(document)
-            outcome = _through(document, stages, tally.removed)
+        judged = _judged(documents(options, **counted), stages, tally)
+        for number, outcome in enumerate(clean(judged, part.guard) if part.guard else judged, 1):
             if outcome.reason:
                 tally.drop(outcome)
             else:
@@ -223,6 +223,12 @@ def signatures_of(out: Path) -> Path:
 def duplicates_of(out: Path) -> Path:
     """The file that says of which document each document of a part is a copy."""
     return out.with_name(f"{out.stem}.dup.npy")
+
+
+def _judged(documents: Iterable[Document], stages: list[Stage], tally: _Tally) -> Iterator[Outcome]:
+    for document in documents:
+        tally.bytes += _size(document)
+        yield _through(document, stages, tally.removed)
 
 
 def _through(document: Document, stages: Iterable[Stage], removed: Counter[str]) -> Outcome:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from llemma.config import setting
 from llemma.corpus.dedup import DedupConfig
 from llemma.corpus.mix import shares
+from llemma.corpus.overlap import OverlapConfig
 from llemma.corpus.quality import QualityEntry
 
 # Settings that may differ when a build goes on: they do not change what is built.
@@ -62,6 +63,10 @@ class CorpusConfig:
     dedup: DedupConfig = setting(
         factory=lambda: DedupConfig(near=False), help="duplicates (no table: equal texts only)"
     )
+    decontaminate: OverlapConfig = setting(
+        factory=OverlapConfig,
+        help="what is held out (tasks: default all benchmarks whose data are here; none: nothing)",
+    )
     valid_share: float = setting(0.02, "share of documents held out for validation, by hash of their text")
     test_share: float = setting(0.0, "share of documents held out for tests, by hash of their text")
     train_tokens: int = setting(
@@ -74,6 +79,7 @@ class CorpusConfig:
     workers: int = setting(0, "processes that work (0: one per core, of the cluster with engine=ray)")
     keep_text: bool = setting(False, "keep the texts of the kept documents in the folder parts/")
     dry_run: bool = setting(False, "show what would be done, write nothing")
+    trace: str = setting("", "FILE:TOKEN: show the document behind a token of the finished corpus, do nothing else")
     run: Path = setting(Path("runs/corpus"), "folder the corpus is written to")
 
     def __post_init__(self) -> None:

@@ -229,7 +229,8 @@ class _Copies:
         return source, part, first
 
     def _load(self, path: Path) -> np.ndarray:
-        return np.load(path, mmap_mode="r")
+        array: np.ndarray = np.load(path, mmap_mode="r")
+        return array
 
     def _hash(self, number: int) -> bytes:
         source, part, first = self._of(number)

@@ -7,6 +7,7 @@ normaliser changes (Llama's puts a space in front and reads U+2581 as a space) i
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import sentencepiece
 
 from llemma.errors import Caught, DataError, boundary
-from llemma.run import atomic_write
+from llemma.run import atomic_write, cores
 
 
 class SentencePieceTokenizer:
@@ -43,8 +44,9 @@ class SentencePieceTokenizer:
         return ids if self._begin is None else [self._begin, *ids]
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The ids of many texts (int64 arrays), on all cores."""
-        return [np.array(ids, dtype=np.int64) for ids in self._inner.encode(list(texts), out_type=int)]
+        """The ids of many texts (int64 arrays), on all cores; on one where ``TOKENIZERS_PARALLELISM`` is false."""
+        found = self._inner.encode(list(texts), out_type=int, num_threads=_threads())
+        return [np.array(ids, dtype=np.int64) for ids in found]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; control symbols vanish, broken UTF-8 becomes U+FFFD."""
@@ -78,6 +80,11 @@ def load_model(file: Path) -> SentencePieceTokenizer:
         said = inner.message if isinstance(inner, Caught) else "it has no pieces"
         raise DataError(f"damaged SentencePiece model ({said}); write it again", where=file)
     return SentencePieceTokenizer(inner)
+
+
+def _threads() -> int:
+    """What the ``tokenizers`` library reads as a wish for one thread holds here too: a pool has a process per core."""
+    return 1 if os.environ.get("TOKENIZERS_PARALLELISM", "").lower() in ("false", "off", "no", "0") else cores()
 
 
 def _present(number: int) -> int | None:

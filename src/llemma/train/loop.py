@@ -22,6 +22,7 @@ from torch.optim import AdamW
 
 from llemma.config import build, to_table
 from llemma.corpus.shards import fingerprint, read_manifest
+from llemma.corpus.trace import Traced, described
 from llemma.errors import ConfigError, DataError, RunError
 from llemma.models.checkpoint import load_model, model_folder, read_config, save_model, weights_fingerprint
 from llemma.models.llama import Llama, LlamaConfig, initialise, parameter_count
@@ -76,6 +77,14 @@ def plan(config: TrainConfig) -> Mapping[str, Any]:
     tokenizer = _tokenizer(config)
     sizes = _sizes(config, tokenizer)
     return {**memory_plan(parameter_count(sizes), config), "epochs": _mixture(config).epochs(config.steps)}
+
+
+def trace(config: TrainConfig) -> Traced:
+    """The document behind a token of a batch: steps, rows and columns count from 0. Raises ConfigError outside."""
+    numbers = config.trace.split(":")
+    if len(numbers) != 3 or not all(n.isascii() and n.isdigit() for n in numbers):
+        raise ConfigError(f"trace={config.trace} is not STEP:ROW:COLUMN such as 1200:0:17")
+    return described(config.corpus, _mixture(config, verify=False).trace(*map(int, numbers)))
 
 
 def initial_model(config: TrainConfig, tokenizer: Tokenizer) -> Llama:
@@ -135,9 +144,14 @@ def _tokenizer(config: TrainConfig) -> Tokenizer:
     return load_tokenizer(config.corpus)
 
 
-def _mixture(config: TrainConfig) -> Mixture:
+def _mixture(config: TrainConfig, *, verify: bool = True) -> Mixture:
     return Mixture(
-        config.corpus, config.mixture, context=config.context, batch_size=config.batch_size, seed=config.seed
+        config.corpus,
+        config.mixture,
+        context=config.context,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        verify=verify,
     )
 
 
