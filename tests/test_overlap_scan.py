@@ -24,6 +24,7 @@ from adder import TASK, Adder, config
 from llemma.config import resolve
 from llemma.corpus import overlap_scan
 from llemma.corpus.overlap_items import generations, task_items
+from llemma.corpus.overlap_report import as_lines
 from llemma.corpus.overlap_scan import corpus_files, scan
 from llemma.corpus.overlap_settings import ScanConfig
 from llemma.errors import ConfigError, DataError, RunError
@@ -303,14 +304,11 @@ def test_generations_of_an_evaluation_are_looked_for(tmp_path: Path) -> None:
 
 def test_the_command(llemma: Callable[..., subprocess.CompletedProcess[str]], mine: str, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "c.jsonl", documents(20))
-    done = llemma("overlap", f"benchmark={mine}", "corpus=c.jsonl", "n=30", "run=run")
-    assert done.returncode == 0, done.stderr
-    assert "mine problem: 2 of 3 items in 4 documents (n=30 1, alone 1)" in done.stdout
     done = llemma("overlap", f"benchmark={mine}", "corpus=c.jsonl", "n=30", "run=run", "--json")
+    assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
+    assert "mine problem: 2 of 3 items in 4 documents (n=30 1, alone 1)" in as_lines(result)
     assert result["files"]["overlap"] == "run/overlap.jsonl" and result["hits"] >= 5
-    done = llemma("overlap", f"benchmark={mine}", "corpus=missing.jsonl")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "no such file" in done.stderr
 
 
 @pytest.mark.slow
