@@ -19,8 +19,9 @@ import pytest
 
 from corpora import lines, read_back, recipe, snapshot, write_jsonl
 from llemma.config import build, resolve
+from llemma.corpus import engine_ray
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
-from llemma.errors import DataError, LlemmaError
+from llemma.errors import DataError, LlemmaError, RunError
 from llemma.records import Event
 
 WORDS = ["alpha", "beta", "gamma", "lemma", "proof", "theorem", "group", "ring", "field", "kernel", "image", "basis"]
@@ -289,6 +290,15 @@ def test_a_cluster_that_loses_a_node_in_every_stage_builds_what_one_machine_buil
     told = json.loads((tmp_path / "told").read_text())
     assert told["hit"] == ["read", "group", "tokenise", "pack"] and told["lost"] == 4, told
     assert snapshot(there) == snapshot(tmp_path / "here" / "run")
+
+
+def test_a_machine_that_does_not_see_the_run_folder_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".shared").write_text("of this build")
+    assert engine_ray.Worker(str(tmp_path), str(tmp_path / ".shared"), "of this build").ready()
+    for seen, token in ((tmp_path / ".shared", "of another"), (tmp_path / "nowhere" / ".shared", "of this build")):
+        with pytest.raises(RunError, match="does not see .*; engine=ray needs the run folder and the input on a file"):
+            engine_ray.Worker(str(tmp_path), str(seen), token).ready()
 
 
 def test_without_ray_the_command_that_installs_it_is_said(tmp_path, llemma):
