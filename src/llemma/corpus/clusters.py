@@ -31,7 +31,7 @@ Linkage = Literal["direct", "chain"]
 Texts = Callable[[np.ndarray], Iterator[str]]  # the texts of documents, their numbers given in ascending order
 
 SORTED_BYTES = 48  # memory a key takes while it is sorted: key, number, order, copies
-RESOLVED_BYTES = 900  # memory a row takes in ``resolve``: the row itself, its places in the table of keys
+RESOLVED_BYTES = 2000  # memory a row takes in ``resolve``: twice itself, its places in the table of keys
 READ_ROWS = 1 << 16  # rows read at once
 LOOKS = 1000  # survivors with the same key that a document is compared with at most
 DOUBT = 0.25  # five standard errors: an estimate this far above the limit needs no check
