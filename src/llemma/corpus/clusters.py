@@ -367,7 +367,7 @@ class _Check:
         a, b = np.searchsorted(numbers, left), np.searchsorted(numbers, right)
         both = np.empty(len(pairs), dtype=np.int64)
         size = np.array(sizes, dtype=np.int64)
-        _kernel("common", common)(sets, ends - size, ends, a, b, both)
+        _kernel("common", common)(minhash.fixed(sets), ends - size, ends, a, b, both)
         found: np.ndarray = (both / np.maximum(size[a] + size[b] - both, 1)).astype(np.float32)
         return found
 
