@@ -59,9 +59,7 @@ def main(words: list[str]) -> None:
         folder = Path(name)
         (folder / "build.py").write_text(BUILD)
         train(folder, settings)
-        print(
-            f"{place()}; {settings.workers} processes, vocabulary {settings.vocab_size}\n"
-        )
+        print(f"{place()}; {settings.workers} processes, vocabulary {settings.vocab_size}\n")
         print(
             "| input, MB | documents | copies found | seconds | MB/s | slowest stage alone | share of it | memory, MB |"
         )
