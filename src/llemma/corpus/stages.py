@@ -95,7 +95,7 @@ class Group:
         scratch = self.run / "scratch"
         scratch.mkdir(exist_ok=True)
         with TemporaryDirectory(dir=scratch) as folder:
-            found = group(paths, self.dedup, scratch=Path(folder), progress=progress)
+            found = group(paths, self.dedup, scratch=Path(folder), progress=progress, texts=self._texts)
         order = self.run / "parts" / ORDER
         atomic_write(order, json.dumps([[read.source, read.number, read.first] for read in self.reads]))
         written = [*(duplicates_of(read.out) for read in self.reads), order]
@@ -108,6 +108,10 @@ class Group:
             "largest": self._shown(found.largest[:LARGEST]),
             "files": facts(written, self.run),
         }
+
+    def _texts(self, numbers: np.ndarray) -> Iterator[str]:
+        """The texts of documents, read again where their likeness is in doubt."""
+        return (document.text for _, document in self._documents(set(numbers.tolist())))
 
     def _shown(self, clusters: Sequence[Sequence[int]]) -> list[Row]:
         """The largest clusters with the ids of a few of their documents and the survivor's beginning."""
