@@ -10,9 +10,11 @@ The verb is measured from JSON lines on the disk.
     git clone https://github.com/wellecks/overlap && python -m venv peer && peer/bin/pip install nltk datasets tqdm
     LLEMMA_DATA=FOLDER LLEMMA_OVERLAP=overlap/check_overlap.py python bench/overlap.py original=peer/bin/python
 
-Without ``original`` the original is left out. Then two tables need LLEMMA_DATA alone: which problems of MATH can be
-seen at all, each planted into a page as it stands, rewritten and rewritten again; and alarms in texts that hold none:
-GSM8K's training problems, the pages of $LLEMMA_DATA/html, and ``clean=FOLDER,...``.
+Without ``original`` the original is left out. With ``outputs`` the hits that the paper's authors stored are compared
+one by one with those that profile ``paper`` finds in the documents stored beside them. Two more tables need LLEMMA_DATA
+alone: which problems of MATH can be seen at all, each planted into a page as it stands, rewritten and quoted; and
+alarms in texts that hold none: GSM8K's training problems, the pages of $LLEMMA_DATA/html, the installed Python files,
+and ``clean=FOLDER,...``.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from llemma.config import resolve, setting
-from llemma.corpus.overlap import OverlapConfig, build_index, paper_hits
+from llemma.corpus.overlap import OverlapConfig, build_index, flattened, paper_hits
 from llemma.corpus.overlap_items import task_items
 from llemma.corpus.overlap_scan import scan
 from llemma.corpus.overlap_settings import ScanConfig
@@ -61,6 +63,7 @@ for n in given["n"]:
               "hits": [[[h["test_id"], h["ngram"]] for h in hits if h["test_id"] != -123] for hits in found]}
 json.dump(out, open(sys.argv[3], "w"))
 """
+INSTALLED = Path(sysconfig.get_paths()["purelib"])
 TEXTS = (".tex", ".txt", ".md", ".rst", ".py")
 
 
@@ -68,6 +71,7 @@ TEXTS = (".tex", ".txt", ".md", ".rst", ".py")
 class Settings:
     """What is measured."""
 
+    outputs: Path | None = setting(None, "folder output/llemma of wellecks/overlap, branch llemma: the paper's hits")
     original: str = setting("", "Python with nltk, datasets and tqdm, which runs the script LLEMMA_OVERLAP names")
     corpus: tuple[Path, ...] = setting((), "folders of documents; none: Python files of the installed packages")
     clean: tuple[Path, ...] = setting((), "folders of texts without problems, for the count of alarms")
@@ -131,7 +135,7 @@ def speed(s: Settings) -> None:
     """The table of speeds; equal hits are asserted."""
     items = task_items(["math"], ["problem"])
     texts = [item.text for item in items]
-    folders = s.corpus or (Path(sysconfig.get_paths()["purelib"]),)
+    folders = s.corpus or (INSTALLED,)
     every = list(documents(folders, s.mb * 1_000_000))
     rng = random.Random(0)
     for i in range(0, min(s.few, len(every)), 5):
@@ -260,6 +264,7 @@ def alarms(s: Settings) -> None:
             f"{row['question']}\n{row['answer']}" for row in read_jsonl(folder / "gsm8k_train.jsonl")
         ],
         "pages of documentation": [d.text for d in html.documents(html.Options(paths=(folder / "html",)))],
+        "Python files": list(documents([INSTALLED], s.mb * 1_000_000)),
         **{path.name: list(documents([path], 10**9, cut=10**9)) for path in s.clean},
     }
     print("\n| texts | documents | MB | documents hit | items hit, by task, field and kind |")
@@ -281,6 +286,41 @@ def alarms(s: Settings) -> None:
     print(f"\nquestions of MMLU-STEM that are problems of MATH's test set: {len(shared)}")
 
 
+OUTPUTS = {
+    "mathstack_MATH_input_hits_30.json": ("math", "problem"),
+    "mathstack_MATH_output_hits_30.json": ("math", "solution"),
+    "open-web-math_open-web-math-v1.2_MATH_output_hits_30.json": ("math", "solution"),
+    "open-web-math_open-web-math-v1.2_gsm8k_input_hits_30.json": ("gsm8k", "problem"),
+}
+
+
+def published(folder: Path) -> None:
+    """The hits that the paper's authors stored against ours in the same documents; they must be equal."""
+    print("\n| stored by the authors | documents | hits | items | kept by flatten | strict, same documents: items |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name, (task, field) in OUTPUTS.items():
+        items = task_items([task], [field])  # type: ignore[list-item]
+        index = build_index(items, OverlapConfig(n=(30,), profile="paper"))
+        strict = build_index(items, OverlapConfig(n=(30,)))
+        rows = list(read_jsonl(folder / name))
+        hits, ours, kept, more = 0, set(), set(), set()
+        for row in rows:
+            theirs = sorted(hit["ngram"] for hit in row["hits"] if hit["test_id"] != -123)
+            mine = paper_hits(index, row["text"], 30)
+            assert sorted(hit.ngram for hit in mine) == theirs, f"the hits differ in a document of {name}"
+            last = flattened(index.scan(row["text"]), index.items)
+            assert last is not None
+            text = next(item.text for item in items if item.problem == last.problem)
+            assert text.split() == row["input" if field == "problem" else "output"].split(), (
+                "flatten keeps another item"
+            )
+            hits += len(theirs)
+            ours |= {hit.item for hit in mine}
+            kept.add(last.problem)
+            more |= {hit.problem for hit in strict.scan(row["text"])}
+        print(f"| {name} | {len(rows)} | {hits:,} | {len(ours)} | {len(kept)} | {len(more)} |")
+
+
 def main() -> None:
     """Everything that the data here allow."""
     s = resolve(Settings, words=sys.argv[1:])
@@ -289,6 +329,8 @@ def main() -> None:
     if data_folder() is None:
         raise SystemExit("needs the problems of MATH: set LLEMMA_DATA")
     speed(s)
+    if s.outputs is not None:
+        published(s.outputs)
     seen()
     alarms(s)
 

@@ -21,7 +21,7 @@ from llemma.corpus import views
 F = TypeVar("F", bound=Callable[..., Any])
 U64 = np.uint64
 EMPTY = U64(0xCBF29CE484222325)  # hash of no bytes (Fowler, Noll, Vo)
-STEP = U64(0x9E3779B97F4A7C15)  # odd, with bits all over: one multiplication per byte
+STEP = U64(0x9E3779B97F4A7C15)  # odd, with bits all over
 BASE = U64(0xD6E8FEB86659FD93)  # of the polynomial over the words of an n-gram
 MIX = U64(0xFF51AFD7ED558CCD)
 
@@ -87,10 +87,11 @@ class Tables(NamedTuple):
 
 
 def word_hash(word: str) -> int:
-    """The hash of a word's UTF-8."""
-    value = int(EMPTY)
-    for byte in word.encode("utf-8", "surrogatepass"):
-        value = ((value ^ byte) * int(STEP)) & 0xFFFFFFFFFFFFFFFF
+    """The hash of a word's UTF-8: eight bytes at a time, the last ones filled up with zeros."""
+    data, value = word.encode("utf-8", "surrogatepass"), int(EMPTY)
+    for i in range(0, len(data), 8):
+        value = ((value ^ int.from_bytes(data[i : i + 8], "little")) * int(STEP)) & 0xFFFFFFFFFFFFFFFF
+        value ^= value >> 32
     return value
 
 
@@ -159,6 +160,9 @@ def _zeros_below(context: Any, value: Any) -> Any:
 
 TOPS = U64(0x8080808080808080)
 ABOVE_SPACE = U64(0x2121212121212121)
+LOWER = U64(0x2020202020202020)
+FROM_A = U64(0x1F1F1F1F1F1F1F1F)  # with it a byte from "a" on has its top bit set
+BEYOND_Z = U64(0x0505050505050505)  # with it one behind "z"
 
 
 @inlined
@@ -168,13 +172,21 @@ def _chunk(value: np.uint64, eight: np.uint64) -> np.uint64:
     return value ^ (value >> U64(32))
 
 
-def raw_hash(word: str) -> int:
-    """The hash of a word of the raw view: eight bytes at a time, the last ones filled up with zeros."""
-    data, value = word.encode("utf-8", "surrogatepass"), int(EMPTY)
-    for i in range(0, len(data), 8):
-        value = ((value ^ int.from_bytes(data[i : i + 8], "little")) * int(STEP)) & 0xFFFFFFFFFFFFFFFF
-        value ^= value >> 32
-    return value
+@inlined
+def _append(value: np.uint64, pending: np.uint64, fill: int, byte: int) -> tuple[np.uint64, np.uint64, int]:
+    """A hash, the bytes not in it yet and their number, when one more byte comes."""
+    pending |= U64(byte) << U64(8 * fill)
+    if fill == 7:
+        return _chunk(value, pending), U64(0), 0
+    return value, pending, fill + 1
+
+
+@inlined
+def _letters(eight: np.uint64) -> np.uint64:
+    """How many ASCII letters come first; ``eight`` is in lower case (each byte with bit 5 set)."""
+    low = eight & ~TOPS
+    others = ~((low + FROM_A) & ~(low + BEYOND_Z) & ~eight) & TOPS
+    return U64(8) if others == 0 else _zeros_below(others) >> U64(3)
 
 
 # --- words ------------------------------------------------------------------------------------------------------
@@ -305,7 +317,13 @@ def _code(data: np.ndarray, i: int, width: int) -> int:
 @inlined
 def _lettered(data: np.ndarray, i: int, end: int, table: Any, count: int, out: np.ndarray) -> tuple[int, int]:
     """Read letters and characters beyond ASCII from ``i`` on: the number of words then, and where the text goes on."""
-    value, begun = EMPTY, False
+    eight = _eight(data, i) | LOWER
+    size = int(_letters(eight))
+    if 0 < size < 8 and i + size < end and NORMAL[data[i + size]] != WIDE:  # nearly every word
+        out[count, 0] = _chunk(EMPTY, eight & ((U64(1) << U64(8 * size)) - U64(1)))
+        out[count, 1], out[count, 2] = i, i + size
+        return count + 1, i + size
+    value, pending, fill, begun = EMPTY, U64(0), 0, False
     while i < end:
         c = data[i]
         kind = NORMAL[c]
@@ -313,7 +331,7 @@ def _lettered(data: np.ndarray, i: int, end: int, table: Any, count: int, out: n
             if not begun:
                 begun = True
                 out[count, 1] = i
-            value = (value ^ U64(c | 0x20)) * STEP
+            value, pending, fill = _append(value, pending, fill, c | 0x20)
             i += 1
             out[count, 2] = i
             continue
@@ -326,20 +344,20 @@ def _lettered(data: np.ndarray, i: int, end: int, table: Any, count: int, out: n
                 begun = True
                 out[count, 1] = i
             for k in range(table.first[entry - 2], table.first[entry - 1]):
-                value = (value ^ table.values[k]) * STEP
+                value, pending, fill = _append(value, pending, fill, table.values[k])
             out[count, 2] = i + width
         elif entry != 1:
             if begun:
-                out[count, 0] = value
+                out[count, 0] = _chunk(value, pending) if fill else value
                 count += 1
-                value, begun = EMPTY, False
+                value, pending, fill, begun = EMPTY, U64(0), 0, False
             if entry >= 2:
                 for k in range(table.first[entry - 2], table.first[entry - 1]):
                     out[count, 0], out[count, 1], out[count, 2] = table.values[k], i, i + width
                     count += 1
         i += width
     if begun:
-        out[count, 0] = value
+        out[count, 0] = _chunk(value, pending) if fill else value
         count += 1
     return count, i
 
@@ -348,19 +366,19 @@ def _lettered(data: np.ndarray, i: int, end: int, table: Any, count: int, out: n
 def _number(data: np.ndarray, i: int, end: int, count: int, out: np.ndarray) -> tuple[int, int]:
     """Read a number with its separators of thousands: the number of words then, and where the text goes on."""
     out[count, 1] = i
-    value = EMPTY
+    value, pending, fill = EMPTY, U64(0), 0
     run = _digits(data, i, end)
     for k in range(run):
-        value = (value ^ U64(data[i + k])) * STEP
+        value, pending, fill = _append(value, pending, fill, data[i + k])
     i += run
     while run <= 3 and i < end:
         width = _thousands(data, i, end)
         if width == 0:
             break
         for k in range(i + width, i + width + 3):
-            value = (value ^ U64(data[k])) * STEP
+            value, pending, fill = _append(value, pending, fill, data[k])
         i += width + 3
-    out[count, 0], out[count, 2] = value, i
+    out[count, 0], out[count, 2] = _chunk(value, pending) if fill else value, i
     return count + 1, i
 
 
@@ -368,12 +386,14 @@ def _number(data: np.ndarray, i: int, end: int, count: int, out: np.ndarray) -> 
 def _command(data: np.ndarray, i: int, end: int, table: Any, count: int, out: np.ndarray) -> tuple[int, int]:
     """Read a backslash and what belongs to it: the number of words then, and where the text goes on."""
     j = i + 1
-    value = EMPTY
+    value, pending, fill = EMPTY, U64(0), 0
     while j < end and NORMAL[data[j]] == LETTER:
-        value = (value ^ U64(data[j] | 0x20)) * STEP
+        value, pending, fill = _append(value, pending, fill, data[j] | 0x20)
         j += 1
     if j == i + 1:
         return count, (j + 1 if j < end and data[j] < 0x80 else j)
+    if fill:
+        value = _chunk(value, pending)
     slot = value >> U64(53)
     while table.names[slot] != value and table.names[slot] != 0:
         slot = (slot + U64(1)) & U64(2047)
@@ -391,7 +411,7 @@ def _command(data: np.ndarray, i: int, end: int, table: Any, count: int, out: np
             j += 1
         for _ in range(2):
             if j < end and NORMAL[data[j]] == DIGIT:
-                out[count, 0], out[count, 1], out[count, 2] = (EMPTY ^ U64(data[j])) * STEP, j, j + 1
+                out[count, 0], out[count, 1], out[count, 2] = _chunk(EMPTY, U64(data[j])), j, j + 1
                 count += 1
                 j += 1
                 i = j
@@ -416,7 +436,7 @@ def normal_words(data: np.ndarray, begin: int, end: int, table: Any, out: np.nda
         elif kind == BACKSLASH:
             count, i = _command(data, i, end, table, count, out)
         else:
-            out[count, 0], out[count, 1], out[count, 2] = (EMPTY ^ U64(c)) * STEP, i, i + 1
+            out[count, 0], out[count, 1], out[count, 2] = _chunk(EMPTY, U64(c)), i, i + 1
             count += 1
             i += 1
     return count

@@ -18,7 +18,7 @@ SHOWN = 300  # characters of a hit on the page
 # 30-grams of raw words in Proof-Pile-2, from Llemma (Azerbayev et al., 2023) and the files of wellecks/overlap @efd26be
 PAPER = {
     ("math", "problem"): "348 items in OpenWebMath; 3 in AlgebraicStack",
-    ("math", "solution"): "34 items (46 documents) in OpenWebMath; 1 in AlgebraicStack",
+    ("math", "solution"): "34 items (46 documents; 36 items by all their hits) in OpenWebMath; 1 in AlgebraicStack",
     ("gsm8k", "problem"): "2 items (3 documents) in OpenWebMath; 0 in AlgebraicStack",
     ("gsm8k", "solution"): "0 items in OpenWebMath; 0 in AlgebraicStack",
 }
