@@ -260,9 +260,9 @@ def whole(settings: Settings, folder: Path) -> None:
     pool = sentences(rng, 50_000)
     print("The whole command: one file of JSON lines\n")
     print(
-        "| GB of text | documents | kept | exact | near | seconds | seconds per GB | MB/s | peak of all processes, MB |"
+        "| GB of text | documents | kept | exact | near | seconds | MB/s | processor s per GB "
+        "| peak of all processes, MB |\n" + "| --- " * 9 + "|"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for size in settings.whole:
         with tempfile.TemporaryDirectory(dir=folder) as here:
             source = Path(here) / "texts.jsonl"

@@ -19,8 +19,9 @@ import pytest
 
 from corpora import lines, read_back, recipe, snapshot, write_jsonl
 from llemma.config import build, resolve
+from llemma.corpus import engine_ray
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
-from llemma.errors import DataError, LlemmaError
+from llemma.errors import DataError, LlemmaError, RunError
 from llemma.records import Event
 
 WORDS = ["alpha", "beta", "gamma", "lemma", "proof", "theorem", "group", "ring", "field", "kernel", "image", "basis"]
@@ -45,6 +46,7 @@ def written(folder: Path, run: str = "run", **keys: Any) -> Path:
     """The recipe as a file."""
     found = sources(folder, **keys)
     lines = ["valid_share = 0.1", "test_share = 0.05", "shard_tokens = 3000", "[tokenizer]", "vocab_size = 400"]
+    lines += ["[dedup]", "near = true", "[decontaminate]", 'tasks = ["library"]']
     for name, entry in found.items():
         lines += [f"[sources.{name}]", 'kind = "jsonl"', f"options.paths = {json.dumps(entry['options']['paths'])}"]
     (folder / "recipe.toml").write_text("\n".join(lines) + "\n")
@@ -235,8 +237,8 @@ def test_progress_says_stage_parts_documents_and_speed(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_build_ends_like_an_undisturbed_one(tmp_path):
-    """kill -9 at random moments (LLEMMA_KILLS of them, 4 by default) of builds with two processes."""
-    written(tmp_path, parts=12, documents=400)
+    """kill -9 at random moments (LLEMMA_KILLS of them, 3 by default) of builds with two processes."""
+    written(tmp_path, parts=8, documents=250)
 
     def start(run: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "llemma", "corpus", "recipe.toml", f"run={run}", "workers=2"]
@@ -246,7 +248,7 @@ def test_a_killed_build_ends_like_an_undisturbed_one(tmp_path):
     assert start("whole").wait(200) == 0
     whole = time.perf_counter() - began
     moments, kills = random.Random(0), 0
-    wanted = int(os.environ.get("LLEMMA_KILLS", "4"))
+    wanted = int(os.environ.get("LLEMMA_KILLS", "3"))
     while kills < wanted:
         process = start("killed")
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -276,18 +278,27 @@ def check_killed(folder: Path) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason='needs Ray: pip install -e ".[ray]"')
 def test_a_cluster_that_loses_a_node_in_every_stage_builds_what_one_machine_builds(tmp_path, root):
-    file = written(tmp_path)
+    file = written(tmp_path, parts=4, documents=30)
     build_corpus(resolve(CorpusConfig, files=[file], words=[f"run={tmp_path / 'here' / 'run'}"]))
     there = tmp_path / "there" / "run"
     there.parent.mkdir()
     command = [sys.executable, str(root / "tests" / "on_ray_corpus.py"), str(file), str(there), str(tmp_path / "told")]
     environment = {**os.environ, "RAY_DISABLE_DOCKER_CPU_WARNING": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     environment["PYTHONPATH"] = str(root / "src")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads((tmp_path / "told").read_text())
     assert told["hit"] == ["read", "group", "tokenise", "pack"] and told["lost"] == 4, told
     assert snapshot(there) == snapshot(tmp_path / "here" / "run")
+
+
+def test_a_machine_that_does_not_see_the_run_folder_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".shared").write_text("of this build")
+    assert engine_ray.Worker(str(tmp_path), str(tmp_path / ".shared"), "of this build").ready()
+    for seen, token in ((tmp_path / ".shared", "of another"), (tmp_path / "nowhere" / ".shared", "of this build")):
+        with pytest.raises(RunError, match=r"does not see .*; engine=ray needs the run folder"):
+            engine_ray.Worker(str(tmp_path), str(seen), token).ready()
 
 
 def test_without_ray_the_command_that_installs_it_is_said(tmp_path, llemma):

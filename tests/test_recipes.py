@@ -80,6 +80,16 @@ def test_the_small_recipe_takes_what_is_there(root, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_left_out_leaves_fixed_shares_as_they_are(tmp_path):
+    """A trainer divides weights by their sum: with a source missing they must still sum to 1."""
+    found = {n: {"kind": "jsonl", "options": {"paths": [str(write_jsonl(tmp_path / f"{n}.jsonl", lines(40, word=n)))]}}
+             for n in ("a", "b", "c")}  # fmt: skip
+    found["c"]["options"]["paths"] = [str(tmp_path / "nothing")]
+    sources = {"a": found["a"] | {"weight": 1}, "b": found["b"] | {"share": 0.1}, "c": found["c"] | {"optional": True}}
+    manifest = build_corpus(recipe(tmp_path / "run", sources))
+    assert {n: round(s["weight"], 6) for n, s in manifest["sources"].items()} == {"a": 0.9, "b": 0.1}
+
+
 def test_a_source_that_is_not_there_is_left_out_only_where_it_may_be(tmp_path):
     sources = {
         "a": {"kind": "jsonl", "options": {"paths": [str(write_jsonl(tmp_path / "a.jsonl", lines(40)))]}},
@@ -104,6 +114,7 @@ BAD = [
     ({"sources": {"generated": {}}, "test_share": 0.5, "valid_share": 0.5}, "leave no document to train on"),
     ({"sources": {"generated": {}}, "train_tokens": -1}, "train_tokens=-1 must be at least 0"),
     ({"sources": {"generated": {}}, "dedup": {"priority": ["web"]}}, "dedup.priority: no source 'web'"),
+    ({"sources": {"generated": {}}, "dedup": {"paragraphs": True}}, "take them out with `llemma dedup` first"),
     ({"sources": {"generated": {}}, "decontaminate": {"tasks": ["mathh"]}}, "unknown task 'mathh'; did you mean math"),
     ({"sources": {"generated": {}}, "engine": "slurm"}, "engine=slurm: must be one of local, ray"),
 ]

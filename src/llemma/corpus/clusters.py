@@ -31,7 +31,8 @@ Linkage = Literal["direct", "chain"]
 Texts = Callable[[np.ndarray], Iterator[str]]  # the texts of documents, their numbers given in ascending order
 
 SORTED_BYTES = 48  # memory a key takes while it is sorted: key, number, order, copies
-RESOLVED_BYTES = 900  # memory a row takes in ``resolve``: the row itself, its places in the table of keys
+RESOLVED_BYTES = 2000  # memory a row takes in ``resolve``: twice itself, its places in the table of keys
+MOST_RESOLVED = 250_000  # rows at once: more would not be faster
 READ_ROWS = 1 << 16  # rows read at once
 LOOKS = 1000  # survivors with the same key that a document is compared with at most
 DOUBT = 0.25  # five standard errors: an estimate this far above the limit needs no check
@@ -263,7 +264,7 @@ def _settle(
     candidates, roots = candidates[order], roots[order]
     survivor[candidates] = candidates
     likeness = np.ones(len(candidates), dtype=np.float32)
-    limit = max(1000, rules.memory // RESOLVED_BYTES)
+    limit = max(1000, min(rules.memory // RESOLVED_BYTES, MOST_RESOLVED))
     for first, last in _batches(roots, limit):
         survivor[candidates[first:last]], likeness[first:last] = _resolve_batch(
             table, rules, candidates[first:last], roots[first:last], limit, check
@@ -367,7 +368,7 @@ class _Check:
         a, b = np.searchsorted(numbers, left), np.searchsorted(numbers, right)
         both = np.empty(len(pairs), dtype=np.int64)
         size = np.array(sizes, dtype=np.int64)
-        _kernel("common", common)(sets, ends - size, ends, a, b, both)
+        _kernel("common", common)(minhash.fixed(sets), ends - size, ends, a, b, both)
         found: np.ndarray = (both / np.maximum(size[a] + size[b] - both, 1)).astype(np.float32)
         return found
 

@@ -74,6 +74,7 @@ def dedup_files(config: DedupFilesConfig, progress: Progress = silent) -> dict[s
         for part in run.folder.rglob(".*.part"):
             part.unlink()  # a killed process left it; this one holds the lock
         (run.folder / WORK).mkdir(exist_ok=True)
+        dedup.signatures([""], config.dedup)  # compiled here once, not in all processes at the same time
         with LocalEngine(config.workers or cores()) as engine:
             summary = _Job(config, pieces, run, engine, progress).do()
         summary["seconds"] = round(time.perf_counter() - began, 1)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from llemma.corpus.mix import Portion, mixture, shares
+from llemma.corpus.mix import Portion, mixture
 from llemma.corpus.prepare import merged
 from llemma.corpus.recipe import CorpusConfig
 from llemma.corpus.stages import SAMPLES, tokenizer_hash
@@ -21,6 +21,9 @@ def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path, gua
     """Everything about the corpus but the time it took; the same for every engine and after any number of kills."""
     names = [name for name in config.sources if any(row["documents"] for row in _of(rows["tokenise"], name))]
     sources = {name: _source(config, name, rows) for name in names}
+    mixed = portions(config, sources)
+    if config.fixed:  # then a trainer mixes by shares of the whole, of the sources that are there
+        sources = {name: source | {"weight": mixed[name].share} for name, source in sources.items()}
     told = {name: merged([*_of(rows["read"], name), *_of(rows["tokenise"], name)]) for name in names}
     return {
         "documents": sum(source["documents"] for source in sources.values()),
@@ -28,7 +31,7 @@ def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path, gua
         "tokens": sum(source["tokens"] for source in sources.values()),
         "sources": sources,
         "left_out": {name: _why(_of(rows["read"], name)) for name in config.sources if name not in names},
-        "mixture": to_row(portions(config, sources)),
+        "mixture": to_row(mixed),
         "train_tokens": config.train_tokens,
         "duplicates": _duplicates(rows["group"].values()),
         "held_out": {"tasks": guard["tasks"], "items": guard["items"]},
@@ -70,19 +73,12 @@ def _source(config: CorpusConfig, name: str, rows: Rows) -> dict[str, Any]:
         "documents": sum(row["documents"] for row in tokens),
         "bytes": sum(row["bytes"] for row in tokens),
         "tokens": sum(row["tokens"] for row in tokens),
-        "weight": _weight(config, name),
+        "weight": config.weights[name],
         "read": {"documents": sum(row["documents"] for row in read), "bytes": sum(row["bytes"] for row in read)},
         "splits": splits,
         "dropped": dict(told["dropped"].most_common()),
         "removed": dict(told["removed"].most_common()),
     }
-
-
-def _weight(config: CorpusConfig, name: str) -> float:
-    """What a trainer mixes by: the recipe's weights as they are, or shares of the whole where some are fixed."""
-    if not config.fixed:
-        return config.weights[name]
-    return shares(config.weights, config.fixed)[name]
 
 
 def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -54,6 +54,16 @@ def compiled_module(name: str) -> ModuleType | None:
         return None
 
 
+def fixed(array: np.ndarray) -> np.ndarray:
+    """The array in one piece and read-only: of one type for numba, which compiles a kernel again for each.
+
+    Processes that compile a kernel for different types at the same time could spoil what numba keeps on the disk.
+    """
+    view = np.ascontiguousarray(array).view(np.ndarray)
+    view.flags.writeable = False
+    return view
+
+
 @functools.cache
 def _family(plan: Plan) -> minhash_numpy.Family:
     """Hash functions that are the same on every machine and for every number of bands of the same number of rows."""
@@ -78,6 +88,7 @@ def pack(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 def sign(data: np.ndarray, offsets: np.ndarray, plan: Plan, *, numba: bool = True) -> np.ndarray:
     """The signatures (texts, ``plan.width``) of packed texts; without ``numba`` the same numbers come slowly."""
+    data = fixed(data)
     out = np.zeros((len(offsets) - 1, plan.width), dtype=np.uint64)
     fold, family = folding(plan.digits), _family(plan)
     kernels = compiled_module("llemma.corpus.minhash_numba") if numba else None
@@ -91,7 +102,7 @@ def sign(data: np.ndarray, offsets: np.ndarray, plan: Plan, *, numba: bool = Tru
     kernels.exact(data, offsets, out)
     if plan.bands:
         shape = (plan.bands, plan.rows, plan.ngram)
-        kernels.near(data, offsets, fold.table, fold.several, *shape, family.multiply, family.add, out[:, EXACT:])
+        kernels.near(data, offsets, fold.table, fold.several, *shape, family.multiply, family.add, out)
     return out
 
 

@@ -139,16 +139,16 @@ def _shingles(words: Any, have: Any, ngram: Any, x: Any) -> Any:
 
 
 @compiled
-def _keys(least: Any, bands: Any, rows: Any, out: Any) -> None:
-    """Band keys and sketch of one text."""
+def _keys(least: Any, bands: Any, rows: Any, out: Any, first: Any) -> None:
+    """Band keys and sketch of one text, from column ``first`` on."""
     for band in range(bands):
         key = _BAND * _U64(band + 1)
         for row in range(rows):
             key = (key ^ _U64(least[band * rows + row])) * _STEP
             key ^= key >> _29
-        out[band] = max(_mix(key), _1)
+        out[first + band] = max(_mix(key), _1)
     for k in range(len(least)):
-        out[bands + k // 8] |= _U64(_U32(least[k] * _SKETCH) >> _U32(24)) << (_8 * _U64(k % 8))
+        out[first + bands + k // 8] |= _U64(_U32(least[k] * _SKETCH) >> _U32(24)) << (_8 * _U64(k % 8))
 
 
 @compiled
@@ -175,7 +175,7 @@ def near(
         if whole and have:
             _lower(least, x[: _shingles(words, have, have, x)], multiply, add)
         if have or not whole:
-            _keys(least, bands, rows, out[text])
+            _keys(least, bands, rows, out[text], 2)
 
 
 @compiled

@@ -89,6 +89,8 @@ class CorpusConfig:
         for name in self.sources:
             if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
                 raise ValueError(f"sources.{name!r}: a source's name is part of file names; use letters, digits, -, _")
+        if self.dedup.paragraphs:
+            raise ValueError("dedup.paragraphs is for files: take them out with `llemma dedup` first, then build")
         for name in self.dedup.priority:
             if name not in self.sources:
                 raise ValueError(f"dedup.priority: no source {name!r} in this recipe")

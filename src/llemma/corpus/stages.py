@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ class Group:
         scratch = self.run / "scratch"
         scratch.mkdir(exist_ok=True)
         with TemporaryDirectory(dir=scratch) as folder:
-            found = group(paths, self.dedup, scratch=Path(folder), progress=progress)
+            found = group(paths, self.dedup, scratch=Path(folder), progress=progress, texts=self._texts)
         order = self.run / "parts" / ORDER
         atomic_write(order, json.dumps([[read.source, read.number, read.first] for read in self.reads]))
         written = [*(duplicates_of(read.out) for read in self.reads), order]
@@ -109,10 +109,13 @@ class Group:
             "files": facts(written, self.run),
         }
 
+    def _texts(self, numbers: np.ndarray) -> Iterator[str]:
+        """The texts of documents, read again where their likeness is in doubt."""
+        return (document.text for _, document in self._documents(numbers.tolist()))
+
     def _shown(self, clusters: Sequence[Sequence[int]]) -> list[Row]:
         """The largest clusters with the ids of a few of their documents and the survivor's beginning."""
-        wanted = {number for members in clusters for number in members[:SHOWN]}
-        documents = dict(self._documents(wanted))
+        documents = dict(self._documents(sorted({n for members in clusters for n in members[:SHOWN]})))
         shown = []
         for members in clusters:
             first = documents[members[0]]
@@ -120,10 +123,13 @@ class Group:
             shown.append({"size": len(members), "documents": names, "text": drop_sample(first)["text"]})
         return shown
 
-    def _documents(self, numbers: set[int]) -> Iterator[tuple[int, Document]]:
+    def _documents(self, numbers: Sequence[int]) -> Iterator[tuple[int, Document]]:
+        """The documents with these numbers, which ascend; only parts that have some are read, and checked before."""
         for read in self.reads:
-            wanted = {number for number in numbers if read.first <= number < read.first + read.documents}
-            if wanted:
+            first, last = (bisect_left(numbers, n) for n in (read.first, read.first + read.documents))
+            if first < last:
+                wanted = set(numbers[first:last])
+                verify(read.out, read.fact(read.out, self.run))
                 for number, document in enumerate(read_part(read.out, read.source), read.first):
                     if number in wanted:
                         yield number, document
