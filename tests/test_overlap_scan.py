@@ -302,6 +302,20 @@ def test_generations_of_an_evaluation_are_looked_for(tmp_path: Path) -> None:
         generations(corpus)
 
 
+def test_a_report_shows_the_copies_in_their_context(mine: str, tmp_path: Path) -> None:
+    page = pytest.importorskip("llemma.report.page")
+    attack = "<script>alert(1)</script>{{ 7*7 }}"
+    corpus = write_jsonl(tmp_path / "c.jsonl", [{"id": attack, "text": f"{attack}\n{POND}\n{attack}"}, *documents(20)])
+    scan(settings(mine, corpus, tmp_path / "run"))
+    html = page.render([tmp_path / "run"])
+    assert "<mark>Every spring $17$ frogs" in html and "pond: in 4 documents, up to" in html
+    assert "<script" not in html and "&lt;script&gt;alert(1)" in html and "{{ 7*7 }}" in html
+    for name in ("hits.jsonl", "metrics.json"):
+        for damage in ('{"tasks": [3, {"task": [], "n=30: items": {}, "hit: items": "x"}]}\n[]\n{"words": 1e999}', "{"):
+            (tmp_path / "run" / name).write_text(damage)
+            assert "Overlap" in page.render([tmp_path / "run"])
+
+
 def test_the_command(llemma: Callable[..., subprocess.CompletedProcess[str]], mine: str, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "c.jsonl", documents(20))
     done = llemma("overlap", f"benchmark={mine}", "corpus=c.jsonl", "n=30", "run=run", "--json")
