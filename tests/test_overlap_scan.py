@@ -166,6 +166,17 @@ def corpus_with_texts(folder: Path, rows: list[dict[str, str]]) -> Path:
 
 
 @form
+def output_of_dedup(folder: Path, rows: list[dict[str, str]]) -> Path:
+    start, out = folder / "in.jsonl", folder / "out"
+    write_jsonl(start, [*rows, rows[0] | {"id": "a copy"}])
+    command = [sys.executable, "-m", "llemma", "dedup", str(start), str(out), "near=false"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list(read_jsonl(out / "removed" / "in.jsonl.jsonl"))
+    return out
+
+
+@form
 def output_of_a_run(folder: Path, rows: list[dict[str, str]]) -> Path:
     (folder / "config.json").write_text("{}")
     write_jsonl(folder / "rows.jsonl", [{"id": "unit"}])
