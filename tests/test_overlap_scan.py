@@ -169,7 +169,7 @@ def corpus_with_texts(folder: Path, rows: list[dict[str, str]]) -> Path:
 def output_of_dedup(folder: Path, rows: list[dict[str, str]]) -> Path:
     start, out = folder / "in.jsonl", folder / "out"
     write_jsonl(start, [*rows, rows[0] | {"id": "a copy"}])
-    command = [sys.executable, "-m", "llemma", "dedup", str(start), str(out), "near=false"]
+    command = [sys.executable, "-m", "llemma", "dedup", str(start), str(out), "dedup.near=false"]
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert list(read_jsonl(out / "removed" / "in.jsonl.jsonl"))
