@@ -6,6 +6,7 @@ import json
 import os
 import re
 import string
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -476,3 +477,16 @@ def test_the_original_says_the_same_of_any_text(original, language, text):
     reason = code_filter.refusal(code_filter.rule(language), text)
     kept = reason is None or reason == "no notebook"
     assert bool(original.keeps(language, text, "file", "")) == kept
+
+
+def test_the_bench_judges_beside_the_original(original, tmp_path):
+    """It ends well, counts every file once, and says what profile fixed changes."""
+    for n, text in enumerate(("import numpy\n", "import numpy, sys\n", "import sys, numpy\n", "x = 1\n")):
+        (tmp_path / f"f{n}.py").write_text(text)
+    (tmp_path / "a.lean").write_text("theorem t : True := trivial\n\ntheorem Space.u : True := trivial\n")
+    command = [sys.executable, str(BENCH / "code_filter.py"), f"folders={tmp_path}", "rounds=1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| python | 4 | 0.0 | 2 | 0 |" in done.stdout
+    assert "1 × fixed keeps what llemma refuses (no mathematical import)" in done.stdout
+    assert "5 files judged by both, 0 verdicts differ" in done.stdout

@@ -107,6 +107,13 @@ def test_in_its_own_file_a_theorem_goes_by_the_end_of_its_name():
     assert cut("lean", text, *named("Foo.bar", file="src/b.lean"), path="repo/src/a.lean") == text
 
 
+def test_a_theorem_of_a_known_file_is_not_every_theorem_of_that_name():
+    text = "namespace A\ntheorem foo : 1 = 1 := rfl\nend A\n"
+    assert cut("lean", text, *named("foo", file="src/a.lean"), path="other.lean") == text
+    assert "foo" not in cut("lean", text, *named("foo", file="src/a.lean"), path="m/src/a.lean")
+    assert "foo" not in cut("lean", text, *named("foo")), "of miniF2F nothing but the name is known"
+
+
 def test_sections_and_ends_of_proofs_do_not_lose_count():
     text = (
         "namespace A\nsection\nvariable (n : Nat)\ntheorem one : 1 = 1 :=\nbegin\n  refl\nend\nend\n"
@@ -116,6 +123,13 @@ def test_sections_and_ends_of_proofs_do_not_lose_count():
     assert "one" in left and "two" not in left and "three" not in left
     left = cut("lean", text, *named("A.one"))
     assert "refl" not in left and "begin" not in left and left.count("end") == 2 and "theorem two" in left
+
+
+def test_a_namespace_of_two_parts_may_end_part_by_part():
+    text = "namespace A.B\ntheorem x : 1 = 1 := rfl\nend B\ntheorem y : 2 = 2 := rfl\nend A\ntheorem z : 3 = 3 := rfl\n"
+    left = cut("lean", text, *named("A.B.x", "A.y", "z", file="other.lean"))
+    assert left == "namespace A.B\nend B\nend A\n"
+    assert cut("lean", text, *named("A.B.y", "A.B.z", "A.z", file="other.lean")) == text
 
 
 def test_a_file_of_nothing_else_is_dropped():

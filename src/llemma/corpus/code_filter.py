@@ -34,11 +34,8 @@ BYTE_ORDER_MARK = "\ufeff"
 ENOUGH_LETTERS = 100  # prose with fewer is not asked for its language in profile fixed
 _PATH = ("path", "max_stars_repo_path")  # of our sources, of The Stack
 _REPOSITORY = ("repository", "max_stars_repo_name", "repo_name", "repo")
-_DIGIT, _BELOW_LETTERS, _SPACES = (
-    ord("0"),
-    ord("@"),
-    (ord("\t"), 0x1C),
-)  # white space of ASCII: \t … \r, and \x1c … space
+_DIGIT, _BELOW_LETTERS = ord("0"), ord("@")
+_SPACES = (ord("\t"), 0x1C)  # white space of ASCII: five codes from either, \t … \r and \x1c … space
 # The other characters of white space, as UTF-8 in one number: two bytes and a zero, or three bytes
 _WIDE = np.array(
     sorted(
@@ -108,6 +105,7 @@ class Large:
     mark: str = setting("", "a text that must be frequent")
     per_line: float = setting(0.0, "how often it must occur, per line")
     max_digits: float = setting(1.0, "greatest share of digits")
+    reason: str = setting("too large", "why it is refused without")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,7 +282,7 @@ def _unfit(rule: CodeRule, text: str) -> str | None:
         count = text.count(large.mark)
         rare = not count or count / (text.count("\n") + 1) < large.per_line
         if rare or _share_above(large.max_digits, data, len(text)):
-            return "large, and no test"
+            return large.reason
     return None
 
 
@@ -354,9 +352,3 @@ def _behind(text: str, head: str, names: tuple[str, ...]) -> bool:
 @functools.cache
 def _compiled(regex: str) -> re.Pattern[str]:
     return re.compile(regex)
-
-
-def describe(rule: CodeRule) -> Mapping[str, Any]:
-    """What the rule asks for, key by key, without what it leaves open."""
-    plain = CodeRule()
-    return {f: getattr(rule, f) for f in rule.__slots__ if getattr(rule, f) != getattr(plain, f)}

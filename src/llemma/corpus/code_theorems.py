@@ -41,6 +41,22 @@ class ListedTheorem:
     file: str = setting("", "path in its own library")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Theorems as declarations are asked about them."""
+
+    full: frozenset[str]  # names with all their namespaces
+    written: frozenset[str]  # names of theorems of no known file, which may stand in any namespace
+    statements: tuple[str, ...]  # of theorems without a name, white space as one space
+
+    def has(self, name: str, full: str, following: str, own: Iterable[str]) -> bool:
+        """Whether a declaration is one; ``own`` are the full names of the theorems of its file."""
+        if name:
+            return full in self.full or name in self.written or any(f".{one}".endswith(f".{name}") for one in own)
+        flat = " ".join(following.split())
+        return any(flat.startswith(one) for one in self.statements)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeldOut:
     """The theorems of test sets, looked up by name, by statement and by file; equal to itself alone."""
@@ -68,17 +84,19 @@ class HeldOut:
         return found
 
     @functools.cache  # noqa: B019 - a few expressions, and the object lives as long as its stage
-    def names(self, head: str) -> tuple[frozenset[str], tuple[str, ...]]:
-        """Names, and statements of the theorems that have none, as ``head`` reads them."""
-        names, statements = {theorem.name for theorem in self.theorems if theorem.name}, []
+    def known(self, head: str) -> Known:
+        """What is looked for among declarations; ``head`` reads the names out of statements."""
+        full = {theorem.name for theorem in self.theorems if theorem.name}
+        written = {theorem.name for theorem in self.theorems if not theorem.file}
+        statements = []
         for theorem in self.theorems:
             if theorem.statement and not theorem.name:
                 declared = re.match(head, theorem.statement, re.MULTILINE)
                 if declared and declared["name"]:
-                    names.add(declared["name"])
+                    full.add(declared["name"])
                 else:
                     statements.append(" ".join(theorem.statement.split()))
-        return frozenset(names), tuple(statements)
+        return Known(full=frozenset(full), written=frozenset(written), statements=tuple(statements))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,32 +228,17 @@ def _heads(theorem: ListedTheorem) -> list[str]:
     return [f"{word} {theorem.name}" for word in ("theorem", "lemma")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    """The theorems as a file is asked about them."""
-
-    names: frozenset[str]
-    own: tuple[str, ...]  # names of theorems that are from this very file
-    statements: tuple[str, ...]
-
-    def has(self, name: str, full: str, following: str) -> bool:
-        if name:
-            return name in self.names or full in self.names or any(one.endswith(f".{name}") for one in self.own)
-        flat = " ".join(following.split())
-        return any(flat.startswith(one) for one in self.statements)
-
-
 def _declarations(text: str, path: str, held: HeldOut, how: Cut) -> Iterable[tuple[int, int]]:
     """Where the declarations of the theorems begin and end."""
-    names, statements = held.names(how.head)
-    own = tuple(theorem.name for theorem in held.of_file(path))
-    wanted = _Wanted(names=names, own=own, statements=statements)
-    longest = max(map(len, statements), default=0) * 4
+    known = held.known(how.head)
+    own = [theorem.name for theorem in held.of_file(path) if theorem.name]
+    longest = 4 * max(map(len, known.statements), default=0)
     scopes = _Scopes(text) if how.namespaces else None
     for found in re.compile(how.head, re.MULTILINE).finditer(text):
         name = (found["name"] or "").strip(".")
         full = scopes.full(name, found.start()) if scopes else name
-        if wanted.has(name.removeprefix("_root_."), full, text[found.start() : found.start() + longest]):
+        following = text[found.start() : found.start() + longest]
+        if known.has(name.removeprefix("_root_."), full, following, own):
             yield _start(text, found.start(), how), _stop(text, found.end(), how)
 
 
@@ -287,5 +290,7 @@ class _Scopes:
             names = [scope for _, scope in self._open]
             if event["ended"] in names:
                 del self._open[len(names) - 1 - names[::-1].index(event["ended"]) :]
+            elif names and names[-1].endswith(f".{event['ended']}"):  # `namespace A.B` may end part by part
+                self._open[-1] = (self._open[-1][0], names[-1].removesuffix(f".{event['ended']}"))
         elif self._open and self._open[-1] == (False, ""):  # another `end` alone ends a proof
             self._open.pop()

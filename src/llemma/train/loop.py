@@ -84,7 +84,7 @@ def trace(config: TrainConfig) -> Traced:
     numbers = config.trace.split(":")
     if len(numbers) != 3 or not all(n.isascii() and n.isdigit() for n in numbers):
         raise ConfigError(f"trace={config.trace} is not STEP:ROW:COLUMN such as 1200:0:17")
-    return described(config.corpus, _mixture(config).trace(*map(int, numbers)))
+    return described(config.corpus, _mixture(config, verify=False).trace(*map(int, numbers)))
 
 
 def initial_model(config: TrainConfig, tokenizer: Tokenizer) -> Llama:
@@ -144,9 +144,14 @@ def _tokenizer(config: TrainConfig) -> Tokenizer:
     return load_tokenizer(config.corpus)
 
 
-def _mixture(config: TrainConfig) -> Mixture:
+def _mixture(config: TrainConfig, *, verify: bool = True) -> Mixture:
     return Mixture(
-        config.corpus, config.mixture, context=config.context, batch_size=config.batch_size, seed=config.seed
+        config.corpus,
+        config.mixture,
+        context=config.context,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        verify=verify,
     )
 
 
