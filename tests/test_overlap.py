@@ -93,7 +93,7 @@ def defined_words(text: str, view: views.View) -> list[tuple[int, int, int]]:
     return [(ngrams_kernel.word_hash(word.text), word.start, word.end) for word in views.words(text, view)]
 
 
-@settings(max_examples=600)
+@settings(max_examples=400)
 @given(texts)
 def test_the_compiled_words_are_those_of_the_definition(text: str) -> None:
     for view in views.VIEWS:
@@ -198,7 +198,7 @@ def naive_runs(items: list[str], view: views.View, n: int, shortest: int, texts:
     return sorted(found)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.lists(words, max_size=5), st.lists(words, max_size=3), st.randoms(use_true_random=False), st.data())
 def test_all_runs_are_found_by_both_engines(
     items: list[str], others: list[str], rng: random.Random, data: st.DataObject

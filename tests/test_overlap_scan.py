@@ -24,6 +24,7 @@ from adder import TASK, Adder, config
 from llemma.config import resolve
 from llemma.corpus import overlap_scan
 from llemma.corpus.overlap_items import generations, task_items
+from llemma.corpus.overlap_report import as_lines
 from llemma.corpus.overlap_scan import corpus_files, scan
 from llemma.corpus.overlap_settings import ScanConfig
 from llemma.errors import ConfigError, DataError, RunError
@@ -165,6 +166,17 @@ def corpus_with_texts(folder: Path, rows: list[dict[str, str]]) -> Path:
 
 
 @form
+def output_of_dedup(folder: Path, rows: list[dict[str, str]]) -> Path:
+    start, out = folder / "in.jsonl", folder / "out"
+    write_jsonl(start, [*rows, rows[0] | {"id": "a copy"}])
+    command = [sys.executable, "-m", "llemma", "dedup", str(start), str(out), "dedup.near=false"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list(read_jsonl(out / "removed" / "in.jsonl.jsonl"))
+    return out
+
+
+@form
 def output_of_a_run(folder: Path, rows: list[dict[str, str]]) -> Path:
     (folder / "config.json").write_text("{}")
     write_jsonl(folder / "rows.jsonl", [{"id": "unit"}])
@@ -301,16 +313,27 @@ def test_generations_of_an_evaluation_are_looked_for(tmp_path: Path) -> None:
         generations(corpus)
 
 
+def test_a_report_shows_the_copies_in_their_context(mine: str, tmp_path: Path) -> None:
+    page = pytest.importorskip("llemma.report.page")
+    attack = "<script>alert(1)</script>{{ 7*7 }}"
+    corpus = write_jsonl(tmp_path / "c.jsonl", [{"id": attack, "text": f"{attack}\n{POND}\n{attack}"}, *documents(20)])
+    scan(settings(mine, corpus, tmp_path / "run"))
+    html = page.render([tmp_path / "run"])
+    assert "<mark>Every spring $17$ frogs" in html and "pond: in 4 documents, up to" in html
+    assert "<script" not in html and "&lt;script&gt;alert(1)" in html and "{{ 7*7 }}" in html
+    for name in ("hits.jsonl", "metrics.json"):
+        for damage in ('{"tasks": [3, {"task": [], "n=30: items": {}, "hit: items": "x"}]}\n[]\n{"words": 1e999}', "{"):
+            (tmp_path / "run" / name).write_text(damage)
+            assert "Overlap" in page.render([tmp_path / "run"])
+
+
 def test_the_command(llemma: Callable[..., subprocess.CompletedProcess[str]], mine: str, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "c.jsonl", documents(20))
-    done = llemma("overlap", f"benchmark={mine}", "corpus=c.jsonl", "n=30", "run=run")
-    assert done.returncode == 0, done.stderr
-    assert "mine problem: 2 of 3 items in 4 documents (n=30 1, alone 1)" in done.stdout
     done = llemma("overlap", f"benchmark={mine}", "corpus=c.jsonl", "n=30", "run=run", "--json")
+    assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
+    assert "mine problem: 2 of 3 items in 4 documents (n=30 1, alone 1)" in as_lines(result)
     assert result["files"]["overlap"] == "run/overlap.jsonl" and result["hits"] >= 5
-    done = llemma("overlap", f"benchmark={mine}", "corpus=missing.jsonl")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "no such file" in done.stderr
 
 
 @pytest.mark.slow

@@ -153,6 +153,8 @@ def _below(folder: Path) -> Iterator[Path]:
         if not list((folder / "parts").glob("*.jsonl")):
             raise DataError("a corpus without its texts: build it with keep_text=true", where=folder)
         folder = folder / "parts"
+    elif (folder / "config.json").exists() and (folder / "kept").is_dir():  # the output of `llemma dedup`
+        folder = folder / "kept"
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name.endswith(TEXTS) and not _bookkeeping(path):
             yield path
