@@ -24,7 +24,7 @@ class Hybrid(Valued):
     name = "hybrid"
     lossless = True
 
-    def __init__(self, places: Places = Places(), scale: float = 1.0, digit_scale: float = 0.1) -> None:
+    def __init__(self, places: Places = Places(), scale: float = 1.0, digit_scale: float = 1e-4) -> None:
         self.places, self.digit_scale = places, digit_scale
         self._value, self._circles = XVal(scale), FoNE(places)
         self.low, self.high, self.resolution = f"1e-{places.decimals}", f"1e{places.whole}", f"1e-{places.decimals}"
@@ -55,7 +55,15 @@ class Hybrid(Valued):
             digits[row, np.arange(self.places.width), list(map(int, self.places.digits(fixed)))] = 1
         small = self.digit_scale
         return np.concatenate(
-            [value, sign, log, mantissa / 10, small * circles, small * digits.reshape(len(numbers), -1)], axis=1
+            [
+                value,
+                small * sign,
+                small * log,
+                small * mantissa / 10,
+                small * circles,
+                small * digits.reshape(len(numbers), -1),
+            ],
+            axis=1,
         )
 
 
