@@ -49,6 +49,9 @@ class Places:
         return f"{fixed:0{self.width}d}"
 
 
+USUAL = Places()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """What an encoding can hold: the row of the comparison table."""

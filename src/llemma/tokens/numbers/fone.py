@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llemma.tokens.numbers.encoding import Places, Valued
+from llemma.tokens.numbers.encoding import USUAL, Places, Valued
 from llemma.tokens.numbers.scanner import Number
 
 
@@ -21,7 +21,7 @@ class FoNE(Valued):
     name = "fone"
     lossless = True
 
-    def __init__(self, places: Places = Places(), periods: tuple[int, ...] = (10,)) -> None:
+    def __init__(self, places: Places = USUAL, periods: tuple[int, ...] = (10,)) -> None:
         self.places, self.periods = places, periods
         self.low, self.high, self.resolution = f"1e-{places.decimals}", f"1e{places.whole}", f"1e-{places.decimals}"
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llemma.tokens.numbers.encoding import Places, Valued
+from llemma.tokens.numbers.encoding import USUAL, Places, Valued
 from llemma.tokens.numbers.fone import FoNE
 from llemma.tokens.numbers.scanner import Number
 from llemma.tokens.numbers.xval import XVal
@@ -24,7 +24,7 @@ class Hybrid(Valued):
     name = "hybrid"
     lossless = True
 
-    def __init__(self, places: Places = Places(), scale: float = 1.0, digit_scale: float = 1e-4) -> None:
+    def __init__(self, places: Places = USUAL, scale: float = 1.0, digit_scale: float = 1e-4) -> None:
         self.places, self.digit_scale = places, digit_scale
         self._value, self._circles = XVal(scale), FoNE(places)
         self.low, self.high, self.resolution = f"1e-{places.decimals}", f"1e{places.whole}", f"1e-{places.decimals}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from llemma.tokens.numbers.encoding import Places, Written
+from llemma.tokens.numbers.encoding import USUAL, Places, Written
 from llemma.tokens.numbers.scanner import Number
 
 _TOKEN = re.compile(r"([0-9])@(-?[0-9]+)")
@@ -20,7 +20,7 @@ class Place(Written):
     name = "place"
     resolution, lossless = "1e-6", True
 
-    def __init__(self, places: Places = Places()) -> None:
+    def __init__(self, places: Places = USUAL) -> None:
         self.places = places
         self.low, self.high = f"1e-{places.decimals}", f"1e{places.whole}"
         self.resolution = self.low

@@ -2,8 +2,8 @@
 
 No optimiser, no budget, one solution: it isolates the geometry of the input. It is no language model, and it flatters
 encodings in which the answer is nearly linear. The random functions are of the features as they are, or of the features
-brought to one size (a model can learn either); which, and how strong the ridge is, is chosen for each target on held-out
-problems, in the same way for every encoding.
+brought to one size (a model can learn either); which, and how strong the ridge is, is chosen for each target on
+held-out problems, in the same way for every encoding.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Probe:
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         """The targets of these inputs, (problems, targets)."""
-        out = np.tile(self.means, (len(inputs), 1))
+        out: np.ndarray = np.tile(self.means, (len(inputs), 1))
         for of, mine, solution, centre in zip(self.maps, self.targets, self.solutions, self.centres, strict=True):
             if len(mine):
                 out[:, mine] += (of(inputs) - centre) @ solution
@@ -120,4 +120,5 @@ def _ridge(features: np.ndarray, targets: np.ndarray, strengths: np.ndarray) -> 
 def _solve(gram: np.ndarray, cross: np.ndarray, ridge: float) -> np.ndarray:
     lifted = gram.copy()
     lifted[np.diag_indices_from(lifted)] += ridge
-    return np.linalg.solve(lifted, cross)
+    solved: np.ndarray = np.linalg.solve(lifted, cross)
+    return solved

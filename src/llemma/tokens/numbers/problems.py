@@ -20,7 +20,7 @@ BEYOND = 2.7  # above: extrapolation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problems:
-    """``inputs`` (problems, numbers) as shown, ``targets`` (problems, values) to find; ``decimals`` places are shown."""
+    """``inputs`` (problems, numbers) as shown, with so many ``decimals``; ``targets`` (problems, values) to find."""
 
     inputs: np.ndarray
     targets: np.ndarray

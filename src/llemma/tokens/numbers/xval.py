@@ -38,4 +38,5 @@ class XValLog(Valued):
 
     def features(self, numbers: Sequence[Number]) -> np.ndarray:
         values = np.array([[number.float * self.scale] for number in numbers])
-        return np.sign(values) * np.log10(1 + np.abs(values))
+        logs: np.ndarray = np.sign(values) * np.log10(1 + np.abs(values))
+        return logs
