@@ -42,6 +42,7 @@ EXTRA_OF = {
     "selectolax": "corpus",
     "fastwarc": "corpus",
     "zstandard": "corpus",
+    "numba": "corpus",
 }
 
 
