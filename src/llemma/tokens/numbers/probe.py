@@ -102,23 +102,32 @@ def _maps(inputs: np.ndarray, seed: int) -> tuple[_Map, ...]:
 
 def _path(features: np.ndarray, targets: np.ndarray) -> Iterator[np.ndarray]:
     """The solution for each strength of the ridge."""
-    gram, cross = features.T @ features, features.T @ targets
-    unit = np.trace(gram) / len(gram)
-    return (_solve(gram, cross, strength * unit) for strength in STRENGTHS)
+    ridge = _Ridge(features, targets)
+    return (ridge.solution(strength) for strength in STRENGTHS)
 
 
 def _ridge(features: np.ndarray, targets: np.ndarray, strengths: np.ndarray) -> np.ndarray:
-    gram, cross = features.T @ features, features.T @ targets
-    unit = np.trace(gram) / len(gram)
-    out = np.empty_like(cross)
+    """The solution with a strength of its own for each target."""
+    out: np.ndarray = np.empty((features.shape[1], targets.shape[1]))
     for strength in np.unique(strengths):
         mine = strengths == strength
-        out[:, mine] = _solve(gram, cross[:, mine], STRENGTHS[strength] * unit)
+        out[:, mine] = _Ridge(features, targets[:, mine]).solution(STRENGTHS[strength])
     return out
 
 
-def _solve(gram: np.ndarray, cross: np.ndarray, ridge: float) -> np.ndarray:
-    lifted = gram.copy()
-    lifted[np.diag_indices_from(lifted)] += ridge
-    solved: np.ndarray = np.linalg.solve(lifted, cross)
-    return solved
+class _Ridge:
+    """Ridge regression of any strength from one decomposition: of the smaller Gram matrix, problems or features."""
+
+    def __init__(self, features: np.ndarray, targets: np.ndarray) -> None:
+        wide = features.shape[1] > len(features)
+        gram = features @ features.T if wide else features.T @ features
+        values, self._vectors = np.linalg.eigh(gram)
+        self._values = np.maximum(values, 0)
+        self._unit = float(np.trace(gram)) / features.shape[1]
+        self._left = features.T if wide else None
+        self._right = self._vectors.T @ (targets if wide else features.T @ targets)
+
+    def solution(self, strength: float) -> np.ndarray:
+        """(features, targets)."""
+        found: np.ndarray = self._vectors @ (self._right / (self._values + strength * self._unit)[:, None])
+        return found if self._left is None else self._left @ found
