@@ -527,7 +527,7 @@ VERBS = {
     ),
     "numbers": Verb(
         summary="number encodings side by side: what each can hold, and what a closed-form probe finds in it",
-        words="[compare|cards]", settings="tokens.numbers.compare:NumbersConfig", run=_numbers, field="action",
+        words="[compare|cards]", settings="tokens.settings:NumbersConfig", run=_numbers, field="action",
     ),
     "report": Verb(
         summary="one self-contained HTML file about runs",

@@ -7,15 +7,13 @@ nothing stand in the same table. This is the probe, not a trained language model
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from llemma.config import check_seed, setting, to_table
-from llemma.errors import ConfigError, nearest
+from llemma.config import to_table
+from llemma.errors import ConfigError
 from llemma.records import Event, Progress, silent
 from llemma.run import open_run
 from llemma.tokens.numbers import ENCODINGS, Encoding, Places, card, number
@@ -26,37 +24,13 @@ from llemma.tokens.numbers.probe import fit, shown
 from llemma.tokens.numbers.problems import Orbits, Problems, orbits, products, quadratic
 from llemma.tokens.numbers.scientific import rounded
 from llemma.tokens.numbers.xval import XVal, XValLog
+from llemma.tokens.settings import ENCODING_NAMES, NumbersConfig
 
-TASKS = ("orbits", "product3", "product5")
 _TESTS = 1000  # problems of each test
 _SAMPLE = ("143", "-60.2", "1,234", "007", "0", "3.14159", "1e5", "99999", "0.001", "2048", "-0.5", "123456")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NumbersConfig:
-    """Which encodings are compared, on what, how often."""
-
-    action: Literal["compare", "cards"] = setting("compare", "compare: the probe's table; cards: what each can hold")
-    encodings: tuple[str, ...] = setting(tuple(ENCODINGS), "encodings to compare")
-    tasks: tuple[str, ...] = setting(TASKS, "orbits, product3, product5 (products of two numbers of so many digits)")
-    samples: int = setting(3000, "problems to learn from")
-    seeds: int = setting(3, "repetitions")
-    seed: int = setting(0, "the first seed")
-    run: Path = setting(Path("runs/numbers"), "run folder; an interrupted run in it goes on")
-
-    def __post_init__(self) -> None:
-        check_seed(self.seed)
-        if self.samples < 200:
-            raise ValueError(f"samples={self.samples}: must be at least 200")
-        if self.seeds < 1:
-            raise ValueError(f"seeds={self.seeds}: must be at least 1")
-        for given, known in ((self.encodings, tuple(ENCODINGS)), (self.tasks, TASKS)):
-            for name in given:
-                if name not in known:
-                    raise ValueError(f"{name!r} is unknown{nearest(name, known)}")
-
-
-def cards(names: Sequence[str] = tuple(ENCODINGS)) -> list[dict[str, Any]]:
+def cards(names: Sequence[str] = ENCODING_NAMES) -> list[dict[str, Any]]:
     """What each encoding can hold, measured on a dozen numbers of all kinds."""
     sample = [number(surface) for surface in _SAMPLE]
     return [to_table(card(ENCODINGS[name](), sample)) for name in names]
