@@ -422,3 +422,11 @@ def test_a_scan_does_not_search_what_it_wrote_itself(tmp_path, mine):
 def test_fields_that_look_for_nothing_are_refused(fields):
     with pytest.raises(ConfigError, match="name problem, solution or both"):
         resolve(ScanConfig, words=["benchmark=library", "corpus=x", f"fields={fields}"])
+
+
+def test_a_row_whose_id_is_null_has_its_place_for_one(tmp_path, mine):
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"id": None, "text": POND}) + "\n" for _ in range(2)))
+    words = [f"benchmark={mine}", f"corpus={tmp_path / 'a.jsonl'}", f"run={tmp_path / 'run'}", "workers=1"]
+    scan(resolve(ScanConfig, words=words))
+    names = {row["document"] for row in read_jsonl(tmp_path / "run" / "hits.jsonl")}
+    assert len(names) == 2 and all(name.startswith("a.jsonl:@") for name in names)

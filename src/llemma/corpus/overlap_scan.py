@@ -95,7 +95,8 @@ class Stretch:
                     f"expected an object with a string field {self.text!r}; text=COLUMN names another",
                     where=f"{self.path}:{place}",
                 )
-            yield str(row.get(self.name, f"{name}:{place}")), text
+            own = row.get(self.name)
+            yield f"{name}:{place}" if own is None else str(own), text
 
     def _rows(self) -> Iterator[tuple[int | str, Mapping[str, Any]]]:
         with open(self.path, "rb") as file:
