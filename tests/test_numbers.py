@@ -199,7 +199,7 @@ def test_outside_the_range_is_said():
 @pytest.mark.parametrize("key", ["encodings", "tasks"])
 def test_a_comparison_of_nothing_is_refused(key):
     with pytest.raises(ConfigError, match="name at least one"):
-        resolve(NumbersConfig, words=["cards", f"{key}="])
+        resolve(NumbersConfig, words=["action=cards", f"{key}="])
 
 
 def test_generated_ids_are_read():
