@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from llemma.config import resolve
+from llemma.corpus import dedup_files as dedup_module
 from llemma.corpus.dedup_files import DedupFilesConfig, dedup_files, find_pieces, plan
+from llemma.corpus.units import run_stage
 from llemma.errors import ConfigError, DataError, RunError
 
 pa = pytest.importorskip("pyarrow")
@@ -360,3 +362,28 @@ def test_files_of_one_name_from_two_folders(tmp_path, packed):
     found = dedup(tmp_path / "a" / f"d{packed}", tmp_path / "b" / f"d{packed}", tmp_path / "out")
     assert (found["documents"], found["kept"]) == (2, 1)
     assert {path.name for path in (tmp_path / "out" / "kept").iterdir()} == {f"d{packed}", f"d-2{packed}"}
+
+
+@pytest.mark.parametrize(("until", "damaged"), [("group", "sig.npy"), ("write", "dup.npy"), ("write", "sim.npy")])
+def test_a_damaged_file_between_the_stages_is_named_and_made_again(tmp_path, monkeypatch, until, damaged):
+    (tmp_path / "a.jsonl").write_bytes(lines(documents(40)))
+    found = dedup(tmp_path / "a.jsonl", tmp_path / "straight")
+
+    def stopping(units: Any, *rest: Any) -> Any:
+        if units[0].stage == until:
+            raise KeyboardInterrupt
+        return run_stage(units, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dedup_module, "run_stage", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            dedup(tmp_path / "a.jsonl", tmp_path / "out")
+    path = tmp_path / "out" / "work" / f"00000.{damaged}"
+    data = path.read_bytes()
+    path.write_bytes(data[:-8] + bytes(255 - byte for byte in data[-8:]))
+    with pytest.raises(DataError, match=f"00000.{damaged}: damaged"):
+        dedup(tmp_path / "a.jsonl", tmp_path / "out")
+    path.unlink()
+    again = dedup(tmp_path / "a.jsonl", tmp_path / "out")
+    assert {**again, "seconds": 0, "run": ""} == {**found, "seconds": 0, "run": ""}
+    assert (tmp_path / "out/kept/a.jsonl").read_bytes() == (tmp_path / "straight/kept/a.jsonl").read_bytes()

@@ -21,7 +21,7 @@ from llemma.corpus.dedup import DedupConfig
 from llemma.corpus.dedup_rows import Columns, Piece
 from llemma.corpus.dedup_units import KINDS, WORK, GroupUnit, PieceUnit, Stage, write_table
 from llemma.corpus.engine_local import LocalEngine
-from llemma.corpus.units import Row, lost, run_stage
+from llemma.corpus.units import Row, lost, run_stage, verify
 from llemma.errors import ConfigError, DataError
 from llemma.records import Progress, silent
 from llemma.run import Run, check_folders, cores, make_folders, open_run, read_json
@@ -165,6 +165,7 @@ class _Job:
         """All stages; the summary."""
         signed = self._each("sign")
         write_table(self._run.folder, self._pieces, [row["documents"] for row in signed])
+        self._verify(signed, "group")
         grouped = self._group("group")
         if self._config.dedup.paragraphs:
             counted = self._each("paragraphs")
@@ -173,6 +174,7 @@ class _Job:
                 [row["paragraphs"] for row in counted],
             )  # fmt: skip
             self._group("group paragraphs")
+        self._verify([grouped], "write")
         written = self._each("write")
         total = {key: sum(row[key] for row in written) for key in ("documents", "kept", *KINDS)}
         return {
@@ -183,6 +185,14 @@ class _Job:
             "sizes": grouped["sizes"],
             "largest": grouped["largest"],
         }
+
+    def _verify(self, rows: Sequence[Row], stage: str) -> None:
+        """Check what earlier stages wrote, before ``stage`` reads it. Raises DataError for damaged files."""
+        todo = 1 if stage == "group" else len(self._pieces)
+        if sum(row["stage"] == stage for row in self._run.rows()) < todo:
+            for row in rows:
+                for name, fact in row["files"].items():
+                    verify(self._run.folder / name, fact)
 
     def _each(self, stage: Stage) -> list[Row]:
         units = _units(self._config, self._pieces, stage)
