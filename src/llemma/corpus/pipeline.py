@@ -62,26 +62,34 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
         if (run.folder / "manifest.json").exists():
             _clear(config, run.folder)
             return read_manifest(run.folder)
-        for part in run.folder.rglob(".*.part"):
-            part.unlink()  # a killed process left it; this one holds the lock
+        _sweep(run.folder)
         for name in (*SCRATCH, "shards"):
             (run.folder / name).mkdir(exist_ok=True)
         _train_quality(config, progress)
         guard = prepare_guard(config.decontaminate, run)
         sources = {name: [replace(part, guard=guard) for part in parts] for name, parts in sources.items()}
-        with _engine(config) as engine:
-            build = _Build(config, sources, run, engine, progress)
-            build.read()
-            build.group()
-            tokenizer = build.tokenizer(given)
-            build.tokenise()
-            build.pack(tokenizer.vocab_size)
+        try:
+            with _engine(config) as engine:
+                build = _Build(config, sources, run, engine, progress)
+                build.read()
+                build.group()
+                tokenizer = build.tokenizer(given)
+                build.tokenise()
+                build.pack(tokenizer.vocab_size)
+        finally:
+            _sweep(run.folder)
         held_out = next(row for row in run.rows() if row["id"] == "guard")
         found = manifest(config, build.rows, tokenizer, run.folder, held_out)
         found["seconds"] = round(time.perf_counter() - started, 1)
         run.write_json("manifest.json", found)
         _clear(config, run.folder)
     return found
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes left that were killed while they wrote; this process holds the lock, and none is alive."""
+    for part in folder.rglob(".*.part"):
+        part.unlink(missing_ok=True)
 
 
 def _clear(config: CorpusConfig, folder: Path) -> None:
