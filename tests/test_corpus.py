@@ -24,7 +24,7 @@ import tokenizers
 from llemma.config import build
 from llemma.corpus import code_filter
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
-from llemma.corpus.shards import ShardWriter, open_shard, read_manifest
+from llemma.corpus.shards import docs_path, open_shard, read_manifest
 from llemma.errors import ConfigError, DataError
 from llemma.tokens.tokenizer import END, load_tokenizer
 
@@ -114,7 +114,11 @@ def test_every_shard_has_its_sha256_and_nothing_else_lies_there(built):
         data = (built / shard["file"]).read_bytes()
         assert hashlib.sha256(data).hexdigest() == shard["sha256"]
         assert len(data) == 2 * shard["tokens"]
-    assert {str(p.relative_to(built)) for p in (built / "shards").iterdir()} == {s["file"] for s in manifest["shards"]}
+        documents = docs_path(built / shard["file"]).read_bytes()
+        assert hashlib.sha256(documents).hexdigest() == shard["docs_sha256"]
+        assert documents.count(b"\n") == shard["documents"]
+    files = [built / s["file"] for s in manifest["shards"]]
+    assert set((built / "shards").iterdir()) == {*files, *map(docs_path, files)}
     tokenizer = (built / "tokenizer.json").read_bytes()
     assert manifest["tokenizer"] == {"sha256": hashlib.sha256(tokenizer).hexdigest(), "vocab_size": 400}
     assert not list(built.rglob("*.part"))
@@ -295,33 +299,18 @@ def test_half_surrogate_pairs_in_text_and_id_do_no_harm(tmp_path):
     assert read_manifest(run)["samples"]["mine"][0]["id"] == "?"
 
 
-def test_token_ids_beyond_16_bits_are_refused(tmp_path):
-    with ShardWriter(tmp_path, "a", "train", 100) as writer:
-        writer.add(np.array([65_535, 0]))
-    assert writer.shards[0].tokens == 2
-
-    def write() -> None:
-        with ShardWriter(tmp_path, "b", "train", 100) as writer:
-            writer.add(np.array([1, 0]))
-            writer.add(np.array([65_536, 0]))
-
-    with pytest.raises(DataError, match="token id 65536 does not fit into 16 bits; use a vocabulary below 65,536"):
-        write()
-    assert [p.name for p in tmp_path.iterdir()] == ["a-train-00000.bin"]
-
-
-def test_a_tokenizer_with_a_large_vocabulary_is_refused_through_the_pipeline(tmp_path):
+def test_a_tokenizer_with_a_large_vocabulary_gives_shards_of_32_bits(tmp_path):
     vocab = {chr(0x20000 + n): n + 1 for n in range(42_000)} | {chr(0x30000 + n): n + 42_001 for n in range(30_000)}
     inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({END: 0, **vocab}, unk_token=END))
     inner.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
     inner.save(str(tmp_path / "tokenizer.json"))
     assert load_tokenizer(tmp_path).vocab_size == 72_001
-    sources = {
-        "mine": {"kind": "jsonl", "options": {"paths": [str(write_jsonl(tmp_path / "a.jsonl", [chr(0x37000) * 30]))]}}
-    }
-    config = recipe(tmp_path / "run", sources, tokenizer={"path": str(tmp_path / "tokenizer.json")})
-    with pytest.raises(DataError, match="does not fit into 16 bits"):
-        build_corpus(config)
+    rare = chr(0x37000)
+    sources = {"mine": {"kind": "jsonl", "options": {"paths": [str(write_jsonl(tmp_path / "a.jsonl", [rare * 30]))]}}}
+    config = recipe(tmp_path / "run", sources, tokenizer={"path": str(tmp_path / "tokenizer.json")}, valid_share=0)
+    (shard,) = build_corpus(config)["shards"]
+    assert shard["dtype"] == "uint32"
+    assert np.fromfile(tmp_path / "run" / shard["file"], "<u4").tolist() == [vocab[rare]] * 30 + [0]
 
 
 def test_a_second_corpus_can_use_the_tokenizer_of_the_first(built, tmp_path):

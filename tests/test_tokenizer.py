@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llemma.errors import ConfigError, DataError
-from llemma.tokens.tokenizer import END, Tokenizer, load_tokenizer, train_tokenizer
+from llemma.tokens.tokenizer import END, HuggingFaceTokenizer, load_tokenizer, train_tokenizer
 
 # Ends of documents stand in the training text on purpose: a poisoned corpus must not teach the tokeniser the mark.
 TOPICS = [text for _, text in sorted(pydoc_data.topics.topics.items())][:20]
@@ -25,11 +25,11 @@ text = st.text(st.characters(exclude_categories=["Cs"]))  # all of Unicode but h
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
+def tokenizer() -> HuggingFaceTokenizer:
     return train_tokenizer(TEXTS, 600)
 
 
-def spelled(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
+def spelled(tokenizer: HuggingFaceTokenizer, ids: list[int]) -> list[str]:
     return [tokenizer.decode([i]) for i in ids]
 
 
@@ -203,7 +203,7 @@ def test_a_tokenizer_with_another_end_mark_keeps_it(tmp_path):
     from transformers import AutoTokenizer
 
     inner = tokenizers.Tokenizer.from_str(train_tokenizer(TEXTS, 300).to_json().replace(END, "</s>"))
-    tokenizer = Tokenizer(inner)
+    tokenizer = HuggingFaceTokenizer(inner)
     assert tokenizer.end_id == 0
     assert 0 not in tokenizer.encode("a</s>b")
     tokenizer.save(tmp_path)
@@ -214,7 +214,7 @@ def test_a_tokenizer_with_another_end_mark_keeps_it(tmp_path):
 def test_a_tokenizer_without_an_end_mark_has_none():
     import tokenizers
 
-    tokenizer = Tokenizer(tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0}, [])))
+    tokenizer = HuggingFaceTokenizer(tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0}, [])))
     assert tokenizer.end_id is None
 
 

@@ -37,6 +37,7 @@ EXTRA_OF = {
     "ray": "ray",
     "vllm": "vllm",
     "py3langid": "corpus",
+    "sentencepiece": "corpus",
     "pyarrow": "corpus",
     "selectolax": "corpus",
     "fastwarc": "corpus",

@@ -25,7 +25,7 @@ from llemma.models.generate import Decoding, Generated, generate, sample
 from llemma.models.llama import Llama
 from llemma.records import Completion, Sampling
 from llemma.run import read_json
-from llemma.tokens.tokenizer import Tokenizer, load_tokenizer
+from llemma.tokens.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
 
 BATCH = 256
 
@@ -208,7 +208,9 @@ def _llama_snapshot(name: str) -> Path | None:
         config = Path(huggingface_hub.hf_hub_download(name, "config.json"))
         if read_json(config).get("model_type") != "llama":
             return None
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+        return Path(
+            huggingface_hub.snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "tokenizer.model"])
+        )
 
     found = boundary(find)
     if isinstance(found, Caught) or found is None:
@@ -221,7 +223,7 @@ def _covered(folder: Path) -> bool:
         read_config(folder)
     except ConfigError:
         return False
-    return (folder / "tokenizer.json").is_file()
+    return tokenizer_file(folder) is not None
 
 
 def _open_transformers(name: str) -> TransformersBackend:

@@ -35,6 +35,10 @@ def _corpus(call: Call) -> int:
     if call.settings.dry_run:
         _show_plan(plan(call.settings), call.json)
         return 0
+    if call.settings.trace:
+        from llemma.corpus.trace import trace
+
+        return _show_traced(trace(call.settings.run, call.settings.trace), call.json)
     manifest = build_corpus(call.settings, call.progress)
     if call.json:
         shown = {k: v for k, v in manifest.items() if k not in ("samples", "drop_samples")}
@@ -46,6 +50,14 @@ def _corpus(call: Call) -> int:
         if source.get("removed"):
             print(f"{name}: removed: " + ", ".join(f"{n:,} × {reason}" for reason, n in source["removed"].items()))
     print(f"{call.settings.run}: {manifest['documents']:,} documents, {manifest['tokens']:,} tokens")
+    return 0
+
+
+def _show_traced(traced: Any, as_json: bool) -> int:
+    if as_json:
+        print_json(traced)
+    else:
+        print(traced)
     return 0
 
 
@@ -88,6 +100,8 @@ def _train(call: Call) -> int:
     from llemma.plugins import import_module
 
     loop = import_module("llemma.train.loop")
+    if call.settings.trace:
+        return _show_traced(loop.trace(call.settings), call.json)
     if call.settings.dry_run:
         plan = loop.plan(call.settings)
         if call.json:

@@ -7,8 +7,8 @@ unfinished ones. Sources are mixed at training time by the weights in the manife
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import itertools
 import math
 import re
 import shutil
@@ -19,20 +19,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from llemma import plugins
 from llemma.config import setting, to_table
 from llemma.corpus import code_filter, quality
+from llemma.corpus.pack import pack
 from llemma.corpus.prepare import Part, merged, prepare, read_parts, source_options, split, writable
 from llemma.corpus.quality import QualityEntry
 from llemma.corpus.quality_models import QualityConfig, train_models
-from llemma.corpus.shards import Shard, ShardWriter, read_manifest
+from llemma.corpus.shards import Shard, dtype_of, read_manifest
+from llemma.corpus.tokenise import split_of, tokenise_part
 from llemma.errors import ConfigError, DataError
 from llemma.records import Document, Event, Progress, silent, to_row
 from llemma.run import Run, cores, open_run, sha256_file
 
-BATCH = 512  # documents tokenised in one call of the library
+BATCH = 512  # documents between two reports of progress
 SAMPLES = 3  # example documents of each source kept in the manifest for the report
 
 
@@ -60,7 +60,7 @@ class TokenizerEntry:
     sample_bytes: int = setting(4_000_000, "bytes of text from each source it is trained on")
 
     def __post_init__(self) -> None:
-        if not 300 <= self.vocab_size <= 65_536:  # 256 bytes, the end mark, some merges; ids of 16 bits in the shards
+        if not 300 <= self.vocab_size <= 65_536:  # 256 bytes, the end mark, some merges; more is of no use to the texts
             raise ValueError(f"tokenizer.vocab_size={self.vocab_size} must lie in 300..65536")
 
 
@@ -76,6 +76,7 @@ class CorpusConfig:
     workers: int = setting(0, "processes that read and judge documents (0: one per core)")
     keep_text: bool = setting(False, "keep the texts of the kept documents in the folder parts/")
     dry_run: bool = setting(False, "show what would be done, write nothing")
+    trace: str = setting("", "FILE:TOKEN: show the document behind a token of the finished corpus, do nothing else")
     run: Path = setting(Path("runs/corpus"), "folder the corpus is written to")
 
     def __post_init__(self) -> None:
@@ -110,7 +111,7 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
             return read_manifest(run.folder)
         for part in run.folder.rglob(".*.part"):
             part.unlink()  # a killed process left it; this one holds the lock
-        for name in ("parts", "shards"):
+        for name in ("parts", "tokens", "shards"):
             (run.folder / name).mkdir(exist_ok=True)
         _train_quality(config, progress)
         tokenizer = _tokenizer(config, given, sources, run, progress)
@@ -120,6 +121,7 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
                 run.append([_one_source(config, run, name, parts, tokenizer, progress)])
         if not config.keep_text:
             shutil.rmtree(run.folder / "parts")
+        shutil.rmtree(run.folder / "tokens")
         manifest = _manifest(config, run, tokenizer.vocab_size, time.perf_counter() - started)
         run.write_json("manifest.json", manifest)
     return manifest
@@ -151,7 +153,7 @@ def plan(config: CorpusConfig) -> dict[str, Any]:
 
 def _settings(config: CorpusConfig) -> dict[str, Any]:
     """What is stored with the run."""
-    return {key: value for key, value in to_table(config).items() if key != "dry_run"}
+    return {key: value for key, value in to_table(config).items() if key not in ("dry_run", "trace")}
 
 
 def _parts(config: CorpusConfig) -> dict[str, list[Part]]:
@@ -238,11 +240,17 @@ def _load(path: str) -> Any:
     return tokenizer
 
 
+def _tokenizer_file(folder: Path) -> Path | None:
+    """The file of the folder's tokeniser, when it has one."""
+    found: Path | None = plugins.import_module("llemma.tokens.tokenizer").tokenizer_file(folder)
+    return found
+
+
 def _tokenizer(
     config: CorpusConfig, given: Any, sources: Mapping[str, list[Part]], run: Run, progress: Progress
 ) -> Any:
     """The given tokeniser, or one trained on the kept documents of all sources."""
-    if (run.folder / "tokenizer.json").exists():  # the one that the finished sources were tokenised with
+    if _tokenizer_file(run.folder):  # the one that the finished sources were tokenised with
         return _load(str(run.folder))
     tokenizer = given
     if tokenizer is None:
@@ -276,41 +284,44 @@ def _one_source(
     progress: Progress,
 ) -> dict[str, Any]:
     """Tokenise one source into its shards; the row that says so."""
-    counts: Counter[str] = Counter()
     judged = _judged(parts, run)
     dropped = judged["dropped"]
-    unique = _duplicates(read_parts([part.out for part in parts], name), dropped)
     samples: list[dict[str, str]] = []
-    folder, limit = run.folder / "shards", config.shard_tokens
-    with ShardWriter(folder, name, "train", limit) as train, ShardWriter(folder, name, "valid", limit) as valid:
-        while documents := list(itertools.islice(unique, BATCH)):
-            texts = [writable(d.text) for d in documents]
-            for document, text, ids in zip(documents, texts, tokenizer.encode_batch(texts), strict=True):
-                held_out = _held_out(text, config.valid_share)
-                (valid if held_out else train).add(np.append(ids, tokenizer.end_id))
-                counts.update(documents=1, bytes=len(text.encode()), tokens=len(ids) + 1)
-                if len(samples) < SAMPLES:
-                    samples.append({"id": writable(document.id), "text": text[:2000]})
-            figures = {"tokens": counts["tokens"], "dropped": dropped.total()}
-            total = counts["documents"] if len(documents) < BATCH else None  # known with the last chunk
-            stage = f"corpus: {name}"
-            progress(Event(stage=stage, done=counts["documents"], total=total, unit="documents", figures=figures))
+    unique = _duplicates(read_parts([part.out for part in parts], name), dropped)
+    watched = _watched(unique, name, samples, dropped, progress)
+    held_out = functools.partial(split_of, valid_share=config.valid_share)
+    row = tokenise_part(watched, tokenizer, run.folder / "tokens" / name, held_out)
+    dtype, shards = dtype_of(tokenizer.vocab_size), []
+    for file in row["files"]:
+        piece = run.folder / "tokens" / file["file"]
+        shards += pack(run.folder / "shards", name, file["split"], [piece], config.shard_tokens, dtype)
+        piece.unlink()
     return {
         "id": f"source:{name}",
         "name": name,
-        **counts,
+        "documents": row["documents"],
+        "bytes": row["bytes"],
+        "tokens": sum(row["tokens"].values()),
         "dropped": dict(dropped.most_common()),
         "removed": dict(judged["removed"].most_common()),
         "drop_samples": judged["drop_samples"],
-        "shards": [to_row(shard) for shard in (*train.shards, *valid.shards)],
+        "shards": [to_row(shard) for shard in shards],
         "samples": samples,
     }
 
 
-def _held_out(text: str, share: float) -> bool:
-    """Whether a document belongs to the validation split, decided by its text alone."""
-    place = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
-    return place < share * 2**64
+def _watched(
+    documents: Iterable[Document], name: str, samples: list[dict[str, str]], dropped: Counter[str], progress: Progress
+) -> Iterator[Document]:
+    """The documents as they are, with reports of progress; the first ones are kept as samples."""
+    done, stage = 0, f"corpus: {name}"
+    for done, document in enumerate(documents, 1):
+        if len(samples) < SAMPLES:
+            samples.append({"id": writable(document.id), "text": writable(document.text)[:2000]})
+        if done % BATCH == 0:
+            progress(Event(stage=stage, done=done, unit="documents", figures={"dropped": dropped.total()}))
+        yield document
+    progress(Event(stage=stage, done=done, total=done, unit="documents", figures={"dropped": dropped.total()}))
 
 
 def _manifest(config: CorpusConfig, run: Run, vocab_size: int, seconds: float) -> dict[str, Any]:
@@ -326,6 +337,8 @@ def _manifest(config: CorpusConfig, run: Run, vocab_size: int, seconds: float) -
         }
         for name, entry in config.sources.items()
     }
+    file = _tokenizer_file(run.folder)
+    assert file is not None
     shards: list[Shard] = [shard for name in config.sources for shard in rows[name]["shards"]]
     return {
         "documents": sum(s["documents"] for s in sources.values()),
@@ -333,7 +346,7 @@ def _manifest(config: CorpusConfig, run: Run, vocab_size: int, seconds: float) -
         "tokens": sum(s["tokens"] for s in sources.values()),
         "sources": sources,
         "shards": shards,
-        "tokenizer": {"sha256": sha256_file(run.folder / "tokenizer.json"), "vocab_size": vocab_size},
+        "tokenizer": {"sha256": sha256_file(file), "vocab_size": vocab_size},
         "samples": {name: rows[name]["samples"] for name in config.sources},
         "drop_samples": {name: rows[name]["drop_samples"] for name in config.sources},
         "seconds": round(seconds, 1),

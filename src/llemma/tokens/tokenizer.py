@@ -1,9 +1,10 @@
-"""Byte-level BPE tokenisers in which every digit is a token of its own.
+"""Tokenisers: Hugging Face's ``tokenizer.json`` and SentencePiece's ``.model`` behind one small interface.
 
-Trains with the ``tokenizers`` library and stores Hugging Face's ``tokenizer.json``. Digits are split before
-BPE sees them (as Llama 2's tokeniser does), so that a number has one spelling in tokens and place value is
-visible to the model. What it does not do: normalise text; ``decode(encode(text)) == text`` for every string
-that UTF-8 can write.
+A text never becomes a control token: one that spells ``<|endoftext|>`` or ``</s>`` is a text like any other, so that no
+document can end itself. The tokeniser trained here is byte-level BPE in which every digit is a token of its own (as in
+Llama 2's), so that a number has one spelling in tokens and place value is visible to the model; with it
+``decode(encode(text)) == text`` for every string that UTF-8 can write. What is not done here: normalise text; a loaded
+tokeniser does what its library does.
 """
 
 from __future__ import annotations
@@ -11,30 +12,67 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from llemma.errors import Caught, ConfigError, DataError, boundary
+from llemma.plugins import import_module
 from llemma.run import atomic_write
 
-END = "<|endoftext|>"  # stands between documents; id 0
+END = "<|endoftext|>"  # stands between documents; id 0 in the tokenisers trained here
+# Names of end marks, looked for in this order where a folder's settings name none: GPT-NeoX and ours, Llama 1 and 2,
+# Llama 3, Gemma.
+ENDS = (END, "</s>", "<|end_of_text|>", "<eos>")
+JSON, MODEL = "tokenizer.json", "tokenizer.model"
 
 
-class Tokenizer:
-    """A tokeniser loaded from ``tokenizer.json``; texts in, ids out, and back."""
+class Tokenizer(Protocol):
+    """Texts in, ids out, and back. ``file`` is the name of the one file that holds all of it."""
 
-    def __init__(self, inner: tokenizers.Tokenizer) -> None:
-        self._inner = inner
-        inner.encode_special_tokens = True  # or a text that holds "<|endoftext|>" could end a document
-        self._end = next((name for name in (END, "</s>") if inner.token_to_id(name) is not None), None)
-        self.end_id: int | None = inner.token_to_id(self._end) if self._end else None
+    file: str
+    end_id: int | None
 
     @property
     def vocab_size(self) -> int:
-        """Number of entries, special tokens included."""
-        return int(self._inner.get_vocab_size())
+        """The largest id and one, special tokens included: rows of an embedding."""
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, without special tokens added. Text that looks like one stays text."""
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """The ids of a text to be continued: with the begin mark where the tokeniser has one."""
+
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The ids of many texts (int64 arrays), on all cores the library may use."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids; special tokens vanish, broken UTF-8 becomes U+FFFD."""
+
+    def save(self, folder: Path) -> None:
+        """Write ``file`` and the ``tokenizer_config.json`` that ``transformers`` wants."""
+
+
+class HuggingFaceTokenizer:
+    """A tokeniser of the ``tokenizers`` library."""
+
+    file = JSON
+
+    def __init__(self, inner: tokenizers.Tokenizer, end: str | None = None) -> None:
+        """``end`` names the end mark; without it the known names are tried."""
+        self._inner = inner
+        inner.encode_special_tokens = True  # or a text that holds "<|endoftext|>" could end a document
+        names = ENDS if end is None else (end, *ENDS)
+        self._end = next((name for name in names if inner.token_to_id(name) is not None), None)
+        self.end_id: int | None = inner.token_to_id(self._end) if self._end else None
+        self._size = 1 + max(inner.get_vocab().values(), default=-1)  # ids may have gaps: no count of entries
+
+    @property
+    def vocab_size(self) -> int:
+        """The largest id and one, special tokens included."""
+        return self._size
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without special tokens added. Text that looks like one stays text."""
@@ -68,22 +106,48 @@ class Tokenizer:
             "clean_up_tokenization_spaces": False,
         }
         atomic_write(folder / "tokenizer_config.json", json.dumps(settings, indent=1))
-        atomic_write(folder / "tokenizer.json", self.to_json())  # last: where it exists, both do
+        atomic_write(folder / JSON, self.to_json())  # last: where it exists, both do
+
+
+def tokenizer_file(path: Path) -> Path | None:
+    """The file that holds the tokeniser of a folder (``tokenizer.json`` first), or the file itself; None: no such."""
+    if not path.is_dir():
+        return path if path.is_file() else None
+    return next((path / name for name in (JSON, MODEL) if (path / name).is_file()), None)
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokeniser of a file ``tokenizer.json`` or of a folder that holds one. Raises DataError."""
-    file = path / "tokenizer.json" if path.is_dir() else path
-    if not file.is_file():
-        raise DataError("no tokenizer.json here; train one with `llemma corpus` or give a model folder", where=path)
+    """The tokeniser of a file (``tokenizer.json``, or SentencePiece's ``.model``) or of a folder with one.
+
+    Raises DataError for a missing or damaged file, MissingDependency without the library.
+    """
+    file = tokenizer_file(path)
+    if file is None:
+        raise DataError(
+            f"no {JSON} here; train one with `llemma corpus` or give a folder with {JSON} or {MODEL}, or such a file",
+            where=path,
+        )
+    if file.suffix == ".model":
+        sentencepiece = import_module("llemma.tokens.sentencepiece")
+        loaded: Tokenizer = sentencepiece.load_model(file)
+        return loaded
     # the library raises bare Exception for a damaged file
     inner = boundary(lambda: tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8")))
     if isinstance(inner, Caught):
         raise DataError(f"damaged tokenizer file ({inner.message}); write it again", where=file)
-    return Tokenizer(inner)
+    return HuggingFaceTokenizer(inner, _named_end(file.parent))
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+def _named_end(folder: Path) -> str | None:
+    """The end mark that ``tokenizer_config.json`` beside the file names, if it can be read."""
+    path = folder / "tokenizer_config.json"
+    settings = boundary(lambda: json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    end = settings.get("eos_token") if isinstance(settings, dict) else None
+    end = end.get("content") if isinstance(end, dict) else end  # an added token is written out with its properties
+    return end if isinstance(end, str) else None
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> HuggingFaceTokenizer:
     """Train byte-level BPE with single digits on ``texts``; at most ``vocab_size`` entries.
 
     Deterministic for the same texts in the same order. Raises ConfigError below 300 entries (256 bytes, the
@@ -103,7 +167,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     inner.train_from_iterator(_checked(texts), trainer)
-    return Tokenizer(inner)
+    return HuggingFaceTokenizer(inner)
 
 
 def _checked(texts: Iterable[str]) -> Iterator[str]:

@@ -69,6 +69,7 @@ class TrainConfig:
     log_every: int = setting(10, "steps between logged rows")
     valid_every: int = setting(0, "steps between validation losses (0: only at the end)")
     valid_batches: int = setting(4, "batches per source in a validation")
+    trace: str = setting("", "STEP:ROW:COLUMN: show the document behind a token of a batch, and stop")
     dry_run: bool = setting(False, "print parameters, tokens and memory, and stop")
 
     def __post_init__(self) -> None:
@@ -85,7 +86,7 @@ class TrainConfig:
 
 # Settings that may change when a run goes on: they do not touch the numbers. What lies in the folders corpus and
 # init is held by sha256, so that a whole tree of runs may be moved.
-FREE = ("run", "corpus", "init", "keep", "dry_run")
+FREE = ("run", "corpus", "init", "keep", "trace", "dry_run")
 
 
 def learning_rate(optim: OptimConfig, step: int, steps: int) -> float:

@@ -2,11 +2,13 @@
 
 Sample number k of the run belongs to a source by a fixed pattern that holds the mixture's proportions at
 every prefix; its place in the source is a keyed permutation of the source's blocks, another one each epoch.
-Resuming is therefore one integer. Rows cross document borders, as in the Llemma recipe (GPT-NeoX).
+Resuming is therefore one integer, and the ranks of a job of any size read slices of the same batch. Rows cross
+document borders, as in the Llemma recipe (GPT-NeoX).
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from llemma.corpus.shards import open_shard, read_manifest
+from llemma.corpus.shards import Origin, open_shard, origin, read_manifest
 from llemma.errors import ConfigError, DataError, nearest
 
 PERIOD = 2048  # samples after which the pattern of sources repeats: weights are exact to 1/2048
+ROUNDS = 4  # of the Feistel network
 
 
 class Mixture:
@@ -35,25 +38,45 @@ class Mixture:
         if not self.names:
             raise ConfigError("the weights of the mixture must sum to something positive")
         self.context, self.batch_size, self.seed = context, batch_size, seed
+        self._corpus = corpus
         self._blocks = [Blocks(corpus, manifest, name, "train", context) for name in self.names]
+        self._sizes = np.array([len(blocks) for blocks in self._blocks])
         self._pattern = pattern([weights[name] for name in self.names], PERIOD)
         self._counts = np.bincount(self._pattern, minlength=len(self.names))
         rank = np.zeros(PERIOD, dtype=np.int64)
         for s in range(len(self.names)):
             rank[self._pattern == s] = np.arange(self._counts[s])
         self._rank = rank
+        self._period = functools.lru_cache(maxsize=4)(self._drawn_period)  # neighbouring batches share one
 
-    def batch(self, step: int) -> np.ndarray:
-        """The rows of a step: (batch_size, context + 1) int64 token ids."""
-        k = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        source = self._pattern[k % PERIOD]
-        position = (k // PERIOD) * self._counts[source] + self._rank[k % PERIOD]
-        rows = np.empty((self.batch_size, self.context + 1), dtype=np.int64)
-        for i, (s, p) in enumerate(zip(source.tolist(), position.tolist(), strict=True)):
-            blocks = self._blocks[s]
-            epoch, place = divmod(p, len(blocks))
-            rows[i] = blocks[permuted(place, len(blocks), f"{self.seed}/{self.names[s]}/{epoch}")]
+    def batch(self, step: int, rank: int = 0, world: int = 1) -> np.ndarray:
+        """The rows of a step, or a rank's share of them: (batch_size / world, context + 1) int64 token ids.
+
+        The shares of all ranks, one below the other, are the batch, whatever ``world`` is. Raises ConfigError when the
+        batch cannot be shared out evenly.
+        """
+        if self.batch_size % world or not 0 <= rank < world:
+            raise ConfigError(
+                f"batch_size={self.batch_size} cannot be shared out: rank {rank} of {world}; use a multiple of {world}"
+            )
+        share = self.batch_size // world
+        source, block = self._drawn(step * self.batch_size + rank * share, share)
+        rows = np.empty((share, self.context + 1), dtype=np.int64)
+        for s in np.unique(source):
+            mine = np.flatnonzero(source == s)
+            self._blocks[s].gather(block[mine], rows, mine)
         return rows
+
+    def trace(self, step: int, row: int, column: int) -> Origin:
+        """The shard, token and document behind ``batch(step)[row, column]``. Raises ConfigError outside the batch."""
+        if step < 0 or not 0 <= row < self.batch_size or not 0 <= column <= self.context:
+            raise ConfigError(
+                f"step {step}, row {row}, column {column}: a batch has the rows 0 to {self.batch_size - 1} and the "
+                f"columns 0 to {self.context}"
+            )
+        source, block = self._drawn(step * self.batch_size + row, 1)
+        file, start = self._blocks[int(source[0])].place(int(block[0]))
+        return origin(self._corpus, file, start + column)
 
     def epochs(self, steps: int) -> dict[str, float]:
         """How often each source is read in ``steps`` steps."""
@@ -63,6 +86,22 @@ class Mixture:
             for name, count, blocks in zip(self.names, self._counts, self._blocks, strict=True)
         }
 
+    def _drawn(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Source and block of ``count`` samples of the run, from number ``first`` on: two (count,) int64 arrays."""
+        periods = [self._period(number) for number in range(first // PERIOD, (first + count - 1) // PERIOD + 1)]
+        block = periods[0] if len(periods) == 1 else np.concatenate(periods)
+        mine = slice(first % PERIOD, first % PERIOD + count)
+        return self._pattern[np.arange(first, first + count) % PERIOD], block[mine]
+
+    def _drawn_period(self, number: int) -> np.ndarray:
+        """The blocks of the samples ``number * PERIOD`` and after, for one period: (PERIOD,) int64."""
+        source = self._pattern
+        epoch, place = np.divmod(number * self._counts[source] + self._rank, self._sizes[source])
+        keys = np.empty((PERIOD, ROUNDS), dtype=np.uint64)
+        for s, e in sorted(set(zip(source.tolist(), epoch.tolist(), strict=True))):
+            keys[(source == s) & (epoch == e)] = round_keys(f"{self.seed}/{self.names[s]}/{e}")
+        return permuted(place, self._sizes[source], keys)
+
 
 class Blocks:
     """The blocks of ``context`` tokens (and the one after) of one source and split, over all its shards."""
@@ -70,8 +109,12 @@ class Blocks:
     def __init__(self, corpus: Path, manifest: Mapping[str, Any], source: str, split: str, context: int) -> None:
         """Raises DataError when the source has no full block in this split."""
         chosen = [s for s in manifest["shards"] if s["source"] == source and s["split"] == split]
-        self._arrays = [open_shard(corpus, shard) for shard in chosen]
-        self._starts = np.cumsum([0, *((len(a) - 1) // context for a in self._arrays)])
+        arrays = [open_shard(corpus, shard).view(np.ndarray) for shard in chosen]  # a memmap's own slices are slow
+        self._files = [str(shard["file"]) for shard in chosen]
+        self._windows = [
+            np.lib.stride_tricks.sliding_window_view(a, context + 1) if len(a) > context else None for a in arrays
+        ]
+        self._starts = np.cumsum([0, *((len(a) - 1) // context for a in arrays)])
         self._context = context
         if len(self) < 1:
             raise DataError(
@@ -84,9 +127,30 @@ class Blocks:
         return int(self._starts[-1])
 
     def __getitem__(self, index: int) -> np.ndarray:
+        """Block number ``index``, as it lies in its file."""
+        shard, start = self._shard(index)
+        window = self._windows[shard]
+        assert window is not None
+        block: np.ndarray = window[start]
+        return block
+
+    def gather(self, index: np.ndarray, out: np.ndarray, rows: np.ndarray) -> None:
+        """Put the blocks ``index`` (n,) into the rows ``rows`` (n,) of ``out`` (any, context + 1)."""
+        shard = np.searchsorted(self._starts, index, side="right") - 1
+        start = (index - self._starts[shard]) * self._context
+        for number in np.unique(shard):
+            mine, window = shard == number, self._windows[number]
+            assert window is not None
+            out[rows[mine]] = window[start[mine]]
+
+    def place(self, index: int) -> tuple[str, int]:
+        """The file of a block and the number of its first token there."""
+        shard, start = self._shard(index)
+        return self._files[shard], start
+
+    def _shard(self, index: int) -> tuple[int, int]:
         shard = int(np.searchsorted(self._starts, index, side="right")) - 1
-        start = (index - int(self._starts[shard])) * self._context
-        return self._arrays[shard][start : start + self._context + 1]
+        return shard, (index - int(self._starts[shard])) * self._context
 
 
 def pattern(weights: Sequence[float], length: int) -> np.ndarray:
@@ -103,20 +167,40 @@ def pattern(weights: Sequence[float], length: int) -> np.ndarray:
     return out
 
 
-def permuted(index: int, size: int, key: str) -> int:
-    """Where a keyed permutation of 0..size-1 sends ``index`` (a Feistel network, walked until inside)."""
-    half = max(1, ((size - 1).bit_length() + 1) // 2)
-    mask = (1 << half) - 1
-    keys = hashlib.blake2b(key.encode(), digest_size=32).digest()
-    while True:
-        left, right = index >> half, index & mask
-        for r in range(4):
-            mixed = (right * 0x9E3779B1 + int.from_bytes(keys[8 * r : 8 * r + 8], "big")) & 0xFFFFFFFFFFFFFFFF
-            mixed = ((mixed ^ (mixed >> 29)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-            left, right = right, left ^ ((mixed >> 32) & mask)
-        index = (left << half) | right
-        if index < size:
-            return index
+@functools.lru_cache(maxsize=1024)
+def round_keys(key: str) -> np.ndarray:
+    """The four keys of the network that ``key`` stands for: (4,) uint64."""
+    keys = np.frombuffer(hashlib.blake2b(key.encode(), digest_size=8 * ROUNDS).digest(), dtype=">u8").astype(np.uint64)
+    keys.flags.writeable = False
+    return keys
+
+
+def permuted(index: np.ndarray, size: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Where keyed permutations of 0..size-1 send ``index``: a Feistel network each, walked until inside.
+
+    ``index`` and ``size`` are (n,) int64, ``keys`` (n, 4) uint64, one permutation for each place. The arithmetic is
+    that of 64-bit words and must stay as it is: runs that go on depend on every value.
+    """
+    half = np.maximum(1, (np.frexp((size - 1).astype(np.float64))[1] + 1) // 2).astype(np.uint64)  # bits, halved
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    out = index.astype(np.uint64)
+    limit = size.astype(np.uint64)
+    walking = np.arange(len(out))
+    while len(walking):
+        out[walking] = walked = _feistel(out[walking], half[walking], mask[walking], keys[walking])
+        walking = walking[walked >= limit[walking]]
+    return out.astype(np.int64)
+
+
+def _feistel(word: np.ndarray, half: np.ndarray, mask: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Four rounds on words of twice ``half`` bits: (n,) uint64."""
+    left, right = word >> half, word & mask
+    for r in range(ROUNDS):
+        mixed = right * np.uint64(0x9E3779B1) + keys[:, r]
+        mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+        left, right = right, left ^ ((mixed >> np.uint64(32)) & mask)
+    words: np.ndarray = (left << half) | right
+    return words
 
 
 def validation(corpus: Path, sources: Sequence[str], *, context: int, rows: int) -> dict[str, np.ndarray]:

@@ -22,12 +22,13 @@ from torch.optim import AdamW
 
 from llemma.config import build, to_table
 from llemma.corpus.shards import fingerprint, read_manifest
+from llemma.corpus.trace import Traced, described
 from llemma.errors import ConfigError, DataError, RunError
 from llemma.models.checkpoint import load_model, model_folder, read_config, save_model, weights_fingerprint
 from llemma.models.llama import Llama, LlamaConfig, initialise, parameter_count
 from llemma.records import Event, Progress, silent
 from llemma.run import Run, cores, open_run, read_json, sha256_file
-from llemma.tokens.tokenizer import Tokenizer, load_tokenizer
+from llemma.tokens.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
 from llemma.train.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from llemma.train.config import FREE, TrainConfig, learning_rate, memory_plan
 from llemma.train.data import Mixture, validation
@@ -76,6 +77,14 @@ def plan(config: TrainConfig) -> Mapping[str, Any]:
     tokenizer = _tokenizer(config)
     sizes = _sizes(config, tokenizer)
     return {**memory_plan(parameter_count(sizes), config), "epochs": _mixture(config).epochs(config.steps)}
+
+
+def trace(config: TrainConfig) -> Traced:
+    """The document behind a token of a batch: steps, rows and columns count from 0. Raises ConfigError outside."""
+    numbers = config.trace.split(":")
+    if len(numbers) != 3 or not all(n.isascii() and n.isdigit() for n in numbers):
+        raise ConfigError(f"trace={config.trace} is not STEP:ROW:COLUMN such as 1200:0:17")
+    return described(config.corpus, _mixture(config).trace(*map(int, numbers)))
 
 
 def initial_model(config: TrainConfig, tokenizer: Tokenizer) -> Llama:
@@ -129,8 +138,8 @@ def _sizes(config: TrainConfig, tokenizer: Tokenizer) -> LlamaConfig:
 def _tokenizer(config: TrainConfig) -> Tokenizer:
     """The corpus's tokeniser; DataError when it is not the one the shards were written with."""
     expected = read_manifest(config.corpus)["tokenizer"]["sha256"]
-    path = config.corpus / "tokenizer.json"
-    if path.is_file() and sha256_file(path) != expected:
+    path = tokenizer_file(config.corpus)
+    if path is not None and sha256_file(path) != expected:
         raise DataError("damaged, or not the tokeniser of the shards; delete the corpus and build it again", where=path)
     return load_tokenizer(config.corpus)
 
