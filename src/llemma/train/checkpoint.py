@@ -33,7 +33,7 @@ from llemma.errors import DataError, RunError
 from llemma.models.files import save_tensors
 from llemma.models.trainable import Trainable
 from llemma.run import read_json, sha256_file, sync_folder, write_json
-from llemma.train.parallel import Mesh, part, writes
+from llemma.train.parallel import ALONE, Mesh, part, writes
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 PATIENCE = 1800  # seconds the lead waits for the other processes' files: a slow disk, not a dead process
@@ -72,7 +72,9 @@ class Saver:
             for left in folder.glob(".step-*.part"):  # of a killed process
                 shutil.rmtree(left)
 
-    def save(self, step: int, model: Trainable, optimizer: AdamW, *, end_id: int | None, state: Mapping[str, Any]) -> None:
+    def save(
+        self, step: int, model: Trainable, optimizer: AdamW, *, end_id: int | None, state: Mapping[str, Any]
+    ) -> None:
         """Store the state after ``step`` steps; returns when training may go on. Raises what the last save raised."""
         start = time.perf_counter()
         self.wait()
@@ -120,7 +122,9 @@ class Saver:
 
         named = list(model.named_parameters())
         weights = dict(pair for name, p in named for pair in copied(name, p))
-        moments = {f"{name}.{key}": optimizer.state[p][key] for name, p in named if p in optimizer.state for key in MOMENTS}
+        moments = {
+            f"{name}.{key}": optimizer.state[p][key] for name, p in named if p in optimizer.state for key in MOMENTS
+        }
         staged = dict(pair for name, tensor in moments.items() for pair in copied(name, tensor))
         updates = max((int(s["step"]) for s in optimizer.state.values()), default=0)
         if self.mesh.device.type == "cuda":
@@ -203,7 +207,7 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.partition("-")[2])
 
 
-def load_checkpoint(path: Path, model: Trainable, optimizer: AdamW, mesh: Mesh) -> Mapping[str, Any]:
+def load_checkpoint(path: Path, model: Trainable, optimizer: AdamW, mesh: Mesh = ALONE) -> Mapping[str, Any]:
     """Fill model and optimiser from a checkpoint of any world size; returns its state (``step``, what was stored).
 
     Raises DataError, in every process, when a file does not have the sha256 it was written with.
@@ -254,10 +258,9 @@ def export(checkpoint: Path, model: Trainable, folder: Path, *, end_id: int | No
 
     ``model`` gives names and sizes and may be on the meta device; the whole weights take ``dtype``'s bytes of memory.
     """
-    alone = Mesh(device=torch.device("cpu"))
-    checked(checkpoint, alone)
+    checked(checkpoint, ALONE)
     whole = {name: torch.empty(p.shape, dtype=dtype) for name, p in model.named_parameters()}
-    read_into(whole, checkpoint, alone)
+    read_into(whole, checkpoint, ALONE)
     model.save(folder, end_id=end_id, state=whole)
 
 

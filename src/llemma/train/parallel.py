@@ -30,6 +30,7 @@ from llemma.train.config import ParallelConfig
 
 AXES = ("dp_replicate", "dp_shard", "tp")
 
+
 # What ``checkpointing=selective`` keeps: the outputs of what costs operations. Everything else is made again.
 _KEPT = {
     torch.ops.aten.mm.default,
@@ -91,6 +92,9 @@ class Mesh:
                 value = value.clone()
                 dist.all_reduce(value, group=self._groups[axis])
         return value
+
+
+ALONE = Mesh(device=torch.device("cpu"))
 
 
 @contextlib.contextmanager
