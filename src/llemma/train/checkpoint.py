@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
-from torch.distributed.checkpoint import HuggingFaceStorageReader
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+from torch.distributed.checkpoint.state_dict_loader import load
 from torch.optim import AdamW
 
 from llemma.errors import DataError, RunError
@@ -248,7 +248,7 @@ def read_into(targets: Mapping[str, Tensor], folder: Path, mesh: Mesh) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         try:
-            dcp.load(own, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=mesh.mesh is None)
+            load(own, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=mesh.mesh is None)
         except (CheckpointException, RuntimeError, ValueError) as error:
             raise DataError(f"the weights do not fit the model: {_last_line(error)}", where=folder) from error
 

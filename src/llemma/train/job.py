@@ -1,4 +1,4 @@
-"""What a training run is made of before its first step: tokeniser, source of rows, model, settings that must not change.
+"""What a training run is made of before its first step: tokeniser, source of rows, model, what must not change.
 
 Everything that can be wrong with them is said here, before there is a run folder.
 """
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from llemma.config import build, to_table
 from llemma.corpus.shards import fingerprint, read_manifest
@@ -20,10 +20,10 @@ from llemma.errors import ConfigError, DataError
 from llemma.models.checkpoint import weights_fingerprint
 from llemma.models.llama import Llama, LlamaConfig, initial
 from llemma.models.open import PAPER, locate, open_model
-from llemma.models.trainable import Trainable
+from llemma.models.trainable import Trainable, count
 from llemma.run import read_json, sha256_file
 from llemma.tokens.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
-from llemma.train.batch import Batch, Source
+from llemma.train.batch import Batch
 from llemma.train.checkpoint import read_into
 from llemma.train.config import TrainConfig
 from llemma.train.data import Mixture, validation
@@ -32,8 +32,14 @@ from llemma.train.parallel import Mesh, distribute, place
 from llemma.train.sft import Examples
 
 
-class Rows(Source, Protocol):
-    """A source of the loop that has held-out rows too."""
+class Rows(Protocol):
+    """A source of the loop (``batch.Source``) that has held-out rows too."""
+
+    def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
+        """A rank's share of the rows of a step."""
+
+    def epochs(self, steps: int) -> Mapping[str, float]:
+        """How often each part of the data is read in ``steps`` steps."""
 
     def validation(self, rows: int) -> Mapping[str, Batch]:
         """Up to ``rows`` held-out rows of each part of the data that has some."""
@@ -46,11 +52,6 @@ class Stream:
     corpus: Path
     mixture: Mixture
     end_id: int | None = None
-
-    @property
-    def batch_size(self) -> int:
-        """Rows of a step."""
-        return self.mixture.batch_size
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         """A rank's share of the rows of a step."""
@@ -125,16 +126,22 @@ def described(config: TrainConfig, tokenizer: Tokenizer | None) -> Trainable:
 
 
 def build_model(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainable:
-    """The model at step 0 on this process's device, laid out over the mesh: equal weights at every world size."""
+    """The model at step 0 on this process's device, laid out over the mesh: equal weights at every world size.
+
+    Llamas are laid out before they have storage, so that no process ever holds a whole one; other architectures are
+    read whole by every process first.
+    """
     model = described(config, tokenizer)
     bf16 = wants_bf16(config.precision, mesh.device.type)
+    if mesh.mesh is None or not isinstance(model, Llama):
+        sizes = model.config if isinstance(model, Llama) else None
+        whole = open_model(config.init, sizes, seed=config.seed, rope_theta=config.rope_theta)
+        distribute(whole, mesh, config.parallel, bf16=bf16)
+        return whole.to(mesh.device)
     distribute(model, mesh, config.parallel, bf16=bf16)
-    shared = _shared(model)
     model.to_empty(device=mesh.device)
-    for owner, name, first in shared:
-        setattr(owner, name, model.get_parameter(first))
+    model.tie()
     if config.init == "random":
-        assert isinstance(model, Llama)
         for name, parameter in model.named_parameters():
             place(parameter, initial(model.config, name, parameter.shape, config.seed))
     else:
@@ -148,6 +155,20 @@ def on(device: torch.device, array: np.ndarray | None) -> Tensor | None:
         return None
     tensor = torch.from_numpy(array)
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+def chosen(batch: Batch, rows: slice | np.ndarray) -> Batch:
+    """Some rows of a batch."""
+    mask = None if batch.mask is None else batch.mask[rows]
+    return Batch(batch.ids[rows], mask, None if batch.documents is None else batch.documents[rows])
+
+
+def targets_of(batch: Batch) -> int:
+    """How many targets the model counts: those of the mask that do not begin another document."""
+    cpu = torch.device("cpu")
+    ids = on(cpu, batch.ids)
+    assert ids is not None
+    return count(ids, on(cpu, batch.mask), on(cpu, batch.documents))
 
 
 def _rows(config: TrainConfig) -> Rows:
@@ -196,14 +217,3 @@ def _padded(config: TrainConfig, tokenizer: Tokenizer, vocabulary: int) -> bool:
         return True
     own = tokenizer_file(locate(config.init))
     return own is not None and sha256_file(own) == read_manifest(config.corpus)["tokenizer"]["sha256"]
-
-
-def _shared(model: nn.Module) -> list[tuple[nn.Module, str, str]]:
-    """Parameters that are another one's second name: (module, attribute, first name). ``to_empty`` may part them."""
-    first = {id(parameter): name for name, parameter in model.named_parameters()}
-    return [
-        (module, name, first[id(parameter)])
-        for path, module in model.named_modules()
-        for name, parameter in module.named_parameters(recurse=False)
-        if first[id(parameter)] != f"{path}.{name}".lstrip(".")
-    ]

@@ -25,7 +25,7 @@ from torch.optim import AdamW
 
 from llemma.corpus.trace import Traced, described
 from llemma.errors import ConfigError, RunError
-from llemma.models.trainable import Trainable, count
+from llemma.models.trainable import Trainable
 from llemma.records import Event, Progress, silent
 from llemma.run import Run, open_run, read_json
 from llemma.train import job as jobs
@@ -33,7 +33,7 @@ from llemma.train.batch import Batch
 from llemma.train.checkpoint import Kept, Saver, checkpoints, export, load_checkpoint
 from llemma.train.config import FREE, TrainConfig, learning_rate
 from llemma.train.device import autocast, bf16_is_fast, set_threads, wants_bf16
-from llemma.train.job import Job, on, prepare
+from llemma.train.job import Job, chosen, on, prepare, targets_of
 from llemma.train.memory import plan
 from llemma.train.optim import adamw, set_rate
 from llemma.train.parallel import Mesh, clip, last_of_step, start
@@ -144,7 +144,7 @@ def _resume(training: Training) -> int:
 
 def _loop(training: Training, first: int, stop_at: int | None) -> int:
     """Steps ``first`` to the end (or ``stop_at``); returns the number of steps the model has seen."""
-    config, mesh = training.config, training.mesh
+    config = training.config
     held_out = training.job.rows.validation(config.batch_size * config.valid_batches)
     last = min(config.steps, stop_at if stop_at is not None else config.steps)
     clock, losses = time.perf_counter(), list[float]()
@@ -192,12 +192,13 @@ def _step(training: Training, batch: Batch, rate: float) -> tuple[float, float]:
     model, mesh, optimizer = training.model, training.mesh, training.optimizer
     set_rate(optimizer, rate)
     parts = _parts(batch, training.config.micro_batch)
-    targets = max(1.0, _summed(mesh, float(sum(map(_targets, parts)))))
+    targets = max(1.0, _summed(mesh, float(sum(map(targets_of, parts)))))
     total = torch.zeros((), device=mesh.device)
     for number, part in enumerate(parts):
         last_of_step(model, number == len(parts) - 1)
         loss = _loss_sum(training, part) / targets
-        (loss * mesh.data_world).backward()  # type: ignore[no-untyped-call] - gradients are averaged over the shares
+        share = loss * mesh.data_world  # sharded gradients are averaged over the shares of the batch
+        share.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     norm = clip(mesh, model.parameters(), training.config.optim.clip or math.inf)
     found = mesh.sum(total).item(), norm.item()
@@ -210,22 +211,17 @@ def _step(training: Training, batch: Batch, rate: float) -> tuple[float, float]:
 def _loss_sum(training: Training, batch: Batch) -> Tensor:
     """The summed loss of a process's rows."""
     device = training.mesh.device
-    arrays = (on(device, array) for array in (batch.ids, batch.mask, batch.documents))
+    ids, mask, documents = on(device, batch.ids), on(device, batch.mask), on(device, batch.documents)
+    assert ids is not None
     with autocast(training.bf16, device.type):
-        loss, _ = training.model.loss_sum(*arrays)
+        loss, _ = training.model.loss_sum(ids, mask, documents)
     return loss
 
 
 def _parts(batch: Batch, size: int) -> list[Batch]:
     """The rows in pieces of at most ``size`` (0: all at once): a pass each, gradients accumulate."""
-    rows = len(batch.ids)
-    cuts = [slice(at, at + (size or rows)) for at in range(0, rows, size or rows)]
-    return [Batch(*(None if a is None else a[c] for a in (batch.ids, batch.mask, batch.documents))) for c in cuts]
-
-
-def _targets(batch: Batch) -> int:
-    arrays = (None if array is None else torch.from_numpy(array) for array in (batch.ids, batch.mask, batch.documents))
-    return count(*arrays)
+    size = size or len(batch.ids)
+    return [chosen(batch, slice(at, at + size)) for at in range(0, len(batch.ids), size)]
 
 
 def _summed(mesh: Mesh, value: float) -> float:
@@ -237,14 +233,13 @@ def _valid_loss(training: Training, rows: Batch) -> float:
     """Mean loss in nats over held-out rows; each process reads its share, in the same number of passes."""
     mesh, size = training.mesh, training.config.micro_batch or training.config.batch_size // training.mesh.data_world
     total, targets = 0.0, 0.0
-    for start in range(0, len(rows.ids), size * mesh.data_world):
-        wanted = np.arange(start + mesh.data_rank * size, start + (mesh.data_rank + 1) * size)
+    for at in range(0, len(rows.ids), size * mesh.data_world):
+        wanted = np.arange(at + mesh.data_rank * size, at + (mesh.data_rank + 1) * size)
         wanted = wanted[wanted < len(rows.ids)]
-        chosen = wanted if len(wanted) else np.array([0])  # beyond the end: a pass that does not count
-        part = Batch(*(None if a is None else a[chosen] for a in (rows.ids, rows.mask, rows.documents)))
+        part = chosen(rows, wanted if len(wanted) else np.array([0]))  # beyond the end: a pass that does not count
         loss = _loss_sum(training, part).item()
         if len(wanted):
-            total, targets = total + loss, targets + _targets(part)
+            total, targets = total + loss, targets + targets_of(part)
     return _summed(mesh, total) / max(1.0, _summed(mesh, targets))
 
 

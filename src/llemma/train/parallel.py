@@ -166,9 +166,9 @@ def distribute(model: Trainable, mesh: Mesh, settings: ParallelConfig, *, bf16: 
         parallelize_module(model, mesh.mesh["tp"], _styles(model, settings.tensor))
     for block in model.blocks():
         if settings.checkpointing != "none":
-            block.forward = _checkpointed(block.forward, settings.checkpointing)  # type: ignore[method-assign]
+            block.forward = _checkpointed(block.forward, settings.checkpointing)
         if settings.compile:
-            block.forward = torch.compile(block.forward)  # type: ignore[method-assign]
+            block.forward = torch.compile(block.forward)
     if mesh.mesh is None:
         return
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32) if bf16 else None
@@ -236,7 +236,8 @@ def part(tensor: Tensor) -> Part:
     if not isinstance(tensor, DTensor):
         return Part((0,) * tensor.ndim, tensor)
     local = tensor.to_local()
-    chunks = tensor.__create_chunk_list__()  # what PyTorch's own distributed checkpoints ask a tensor
+    # what PyTorch's own distributed checkpoints ask a tensor
+    chunks = tensor.__create_chunk_list__()  # type: ignore[no-untyped-call]
     return Part(tuple(chunks[0].offsets) if chunks else (0,) * tensor.ndim, local)
 
 
