@@ -1,8 +1,8 @@
 """Watches a training run: what to do with a step whose loss or gradient norm is no number, or whose loss is far off.
 
 A pure state machine: ``judge`` takes the state and a step's figures and gives what to do, why, and the next state. It
-holds no tensors, reads no clock and writes nothing; the loop acts on it and stores every event as a row. The Llemma 7B
-run ended in losses that were NaN (step 42,000 of 48,000); going back and leaving out the data is what PaLM's authors did
+holds no tensors, reads no clock and writes nothing; the loop acts on it and stores every event as a row. The Llemma
+7B run ended in losses that were NaN (step 42,000 of 48,000); going back and leaving out data is what PaLM's authors did
 by hand (Chowdhery et al. 2022, section 5.1).
 
 What the loop does with each action:
