@@ -40,11 +40,20 @@ class Uncovered(ValueError):
 
 
 class HfModel(Trainable):
-    """A ``transformers`` model that the loop can train."""
+    """A ``transformers`` model that the loop can train; ``inner`` is the model itself.
+
+    Its parameters have the names they have there: the parts of ``inner`` are this module's own.
+    """
+
+    inner: Any
 
     def __init__(self, inner: Any) -> None:
         super().__init__()
-        self.inner = inner.eval()  # for good: see train()
+        self.__dict__["inner"] = inner.eval()  # for good: see train(). Not a submodule, only its parts are
+        for name, child in inner.named_children():
+            self.add_module(name, child)
+        for name, parameter in inner.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
         self.chunked = True  # whether the output layer is computed in chunks
         self.document_masks = bool(getattr(inner, "_supports_attention_backend", False))
         if self.document_masks:
@@ -116,7 +125,7 @@ class HfModel(Trainable):
         plan.pop("embed_tokens", None)  # stays whole, like the output layer
         if set(plan.values()) - {"colwise", "rowwise"}:
             return {}
-        prefix = f"inner.{self.inner.base_model_prefix}"
+        prefix = self.inner.base_model_prefix
         known = dict(self.named_modules())
         layers = range(len(self.blocks()))
         named = {f"{prefix}.{name.replace('*', str(i))}": how for name, how in plan.items() for i in layers}
@@ -137,12 +146,16 @@ class HfModel(Trainable):
         return None if found is None else int(found)
 
     def save(self, folder: Path, *, end_id: int | None = None, state: Mapping[str, Tensor] | None = None) -> None:
-        """Write the folder as ``transformers`` does, in the precision the weights have."""
+        """Write the folder as ``transformers`` does, in the precision the weights have.
+
+        Files have the names of ``state`` where it is given; else those the family's files on the hub have, which differ
+        where ``transformers`` joins weights on loading (experts). It reads both.
+        """
         if end_id is not None:
             self.inner.config.eos_token_id = end_id
             self.inner.generation_config.eos_token_id = end_id
-        given = None if state is None else {name.removeprefix("inner."): tensor for name, tensor in state.items()}
-        self.inner.save_pretrained(folder, state_dict=given)
+        given = None if state is None else dict(state)
+        self.inner.save_pretrained(folder, state_dict=given, save_original_format=given is None)
 
     def flops_per_token(self, context: int) -> float:
         """By the convention of ``Trainable``; of experts, those a token passes; sliding windows bound the context."""
