@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from llemma.config import check_seed, setting
+from llemma.train.guard import GuardConfig
 from llemma.train.sft_config import SftConfig
+from llemma.train.tracking import TrackConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,8 @@ class TrainConfig:
     keep_every: int = setting(0, "checkpoints at multiples of this step are kept too (0: none)")
     save_async: bool = setting(True, "write checkpoints while training goes on")
     log_every: int = setting(10, "steps between logged rows")
+    guard: GuardConfig = setting(factory=GuardConfig, help="what to do with steps that go wrong")
+    track: TrackConfig = setting(factory=TrackConfig, help="copies of the figures")
     valid_every: int = setting(0, "steps between validation losses (0: only at the end)")
     valid_batches: int = setting(4, "batches per source in a validation")
     trace: str = setting("", "STEP:ROW:COLUMN: show the document behind a token of a batch, and stop")
@@ -139,7 +143,7 @@ class TrainConfig:
 # init is held by sha256, so that a whole tree of runs may be moved.
 FREE = (
     *("run", "corpus", "init", "keep", "keep_every", "save_async", "trace", "dry_run", "gpus", "launch"),
-    *("parallel", "micro_batch", "device"),
+    *("parallel", "micro_batch", "device", "track"),
 )
 
 

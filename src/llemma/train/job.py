@@ -81,6 +81,7 @@ class Job:
     config: TrainConfig
     tokenizer: Tokenizer
     rows: Rows
+    data: str  # fingerprint of what is learnt from
     settings: Mapping[str, Any]
 
 
@@ -90,13 +91,13 @@ def prepare(config: TrainConfig) -> Job:
     described(config, tokenizer)
     settings = to_table(config) | {"threads": thread_count(config.threads)}
     if isinstance(rows, Examples):
-        settings["data_sha256"] = rows.fingerprint()
+        settings["data_sha256"] = data = rows.fingerprint()
         config = replace(config, steps=rows.steps(config.epochs) if config.epochs else config.steps)
     else:
-        settings["corpus_sha256"] = fingerprint(read_manifest(config.corpus))
+        settings["corpus_sha256"] = data = fingerprint(read_manifest(config.corpus))
     if config.init != "random":
         settings["init_sha256"] = weights_fingerprint(locate(config.init))
-    return Job(config=config, tokenizer=tokenizer, rows=rows, settings=settings)
+    return Job(config=config, tokenizer=tokenizer, rows=rows, data=data, settings=settings)
 
 
 def mixture(config: TrainConfig) -> Mixture:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -77,6 +76,12 @@ class Mesh:
         said = torch.tensor([value], dtype=torch.int32, device=self.device)
         dist.broadcast(said, src=0)
         return bool(said.item())
+
+    def told(self, value: Tensor) -> Tensor:
+        """What the lead has: processes that decide by a figure must not differ in its last bit."""
+        if self.mesh is not None:
+            dist.broadcast(value, src=0)
+        return value
 
     def all(self, value: bool) -> bool:
         """Whether every process says yes."""
@@ -258,24 +263,25 @@ def place(parameter: Tensor, whole: Tensor) -> None:
         mine.local.copy_(whole[box])
 
 
-def clip(mesh: Mesh, parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
-    """Scale the gradients down to a norm of ``limit`` over all processes; returns the norm before, on the device."""
+def gradient_norm(mesh: Mesh, parameters: Iterable[nn.Parameter]) -> Tensor:
+    """The norm of the gradients over all processes, on the device."""
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if mesh.mesh is None:
-        return torch.nn.utils.clip_grad_norm_(parameters, limit)
+        return torch.nn.utils.get_total_norm(grads)
     by_axes: dict[tuple[str, ...], list[Tensor]] = {}
-    for parameter in parameters:
-        if parameter.grad is not None:
-            by_axes.setdefault(_split_over(parameter.grad), []).append(part(parameter.grad).local)
+    for grad in grads:
+        by_axes.setdefault(_split_over(grad), []).append(part(grad).local)
     total = torch.zeros((), device=mesh.device)
-    for axes, grads in by_axes.items():
-        norms = torch.stack(torch._foreach_norm(grads)).float()
+    for axes, parts in by_axes.items():
+        norms = torch.stack(torch._foreach_norm(parts)).float()
         total = total + mesh._reduce(norms.square().sum(), axes)
-    norm = total.sqrt()
-    if math.isfinite(limit):
-        scale = (limit / (norm + 1e-6)).clamp(max=1.0)
-        for grads in by_axes.values():
-            torch._foreach_mul_(grads, scale)
-    return norm
+    return total.sqrt()
+
+
+def clip(parameters: Iterable[nn.Parameter], norm: float, limit: float) -> None:
+    """Scale gradients of this norm down to ``limit`` (0: never), the same in every process."""
+    if limit and norm > limit:
+        torch._foreach_mul_([part(p.grad).local for p in parameters if p.grad is not None], limit / (norm + 1e-6))
 
 
 def _split_over(tensor: Tensor) -> tuple[str, ...]:
