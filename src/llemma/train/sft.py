@@ -225,8 +225,10 @@ def first_fit_decreasing(lengths: np.ndarray, room: int) -> np.ndarray:
     Items of one length are placed together, so the work is distinct lengths × bins and not items × bins. Packs to at
     most 11/9 of the fewest possible bins and one (Dósa 2007). Items must be from 1 to ``room`` long.
     """
-    assert len(lengths) == 0 or (lengths.min() >= 1 and lengths.max() <= room)
     out = np.empty(len(lengths), dtype=np.int64)
+    if len(lengths) == 0:
+        return out
+    assert lengths.min() >= 1 and lengths.max() <= room
     left = np.empty(0, dtype=np.int64)  # room left in each open bin
     order = np.argsort(-lengths, kind="stable")
     sizes, starts = np.unique(-lengths[order], return_index=True)
