@@ -342,6 +342,20 @@ def test_nothing_usable_is_an_error_that_says_why(bpe, tmp_path):
         )
 
 
+def test_an_array_of_examples_is_the_same_as_lines(bpe, tmp_path):
+    lines = made(ROWS, bpe, tmp_path)
+    (tmp_path / "some.json").write_text(json.dumps(ROWS))
+    config = SftConfig(files=(tmp_path / "some.json",))
+    array = Examples(config, bpe, context=CONTEXT, batch_size=4, seed=0)
+    assert (array.batch(3).ids == lines.batch(3).ids).all() and array.counts == lines.counts
+    (tmp_path / "some.json").write_text("[{]")
+    with pytest.raises(DataError, match=r"some\.json: not valid JSON"):
+        Examples(config, bpe, context=CONTEXT, batch_size=4, seed=0)
+    (tmp_path / "some.json").write_text("{}")
+    with pytest.raises(DataError, match="expected a JSON array"):
+        Examples(config, bpe, context=CONTEXT, batch_size=4, seed=0)
+
+
 def test_long_examples_lose_the_end_of_their_answer_when_asked(bpe, tmp_path):
     rows = [{"prompt": "x:", "response": "9 " * 400}, {"prompt": "9 " * 400, "response": "y"}, ROWS[0]]
     source = made(rows, bpe, tmp_path, too_long="cut", length=50, packing=False, batch_size=2)
