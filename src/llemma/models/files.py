@@ -21,11 +21,14 @@ INDEX = "model.safetensors.index.json"
 SHARD_BYTES = 5 * 10**9  # of one file, as transformers wrote for years: fits any file system and a laptop's memory
 
 
-def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """A safetensors file, written beside and renamed; names sorted, so equal tensors give equal bytes."""
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, header: Mapping[str, str] | None = None) -> None:
+    """A safetensors file, written beside and renamed; names sorted, so equal tensors give equal bytes.
+
+    ``header`` is added to the metadata at the file's beginning.
+    """
     beside = path.with_name(f".{path.name}.part")
     try:
-        save_file(dict(sorted(tensors.items())), beside, metadata={"format": "pt"})
+        save_file(dict(sorted(tensors.items())), beside, metadata={"format": "pt", **(header or {})})
     except SafetensorError as error:
         beside.unlink(missing_ok=True)
         found = re.search(r"os error (\d+)", str(error))

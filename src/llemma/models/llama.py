@@ -7,6 +7,7 @@ is in ``checkpoint.py``.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -130,9 +131,9 @@ class Attention(nn.Module):
         """(B, T, width) → queries (B, heads, T, head_dim), keys and values (B, kv_heads, T, head_dim)."""
         B, T, _ = x.shape
         # three products, not one on joined weights: joining and splitting costs more on CPU than it saves
-        q = self.q_proj(x).view(B, T, self.heads, self.head_dim).transpose(1, 2)
-        k = self.k_proj(x).view(B, T, self.kv_heads, self.head_dim).transpose(1, 2)
-        v = self.v_proj(x).view(B, T, self.kv_heads, self.head_dim).transpose(1, 2)
+        q = self.q_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
+        k = self.k_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
+        v = self.v_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
         turn = turn.to(q.dtype)
         return rotate(q, turn), rotate(k, turn), v
 
@@ -269,21 +270,28 @@ class Llama(Trainable):
 
 
 def initialise(model: Llama, seed: int) -> None:
-    """Draw the weights: embeddings from N(0, 0.02²), matrices from N(0, 1/fan_in), norms 1.
+    """Draw all weights of a model that is whole; see ``initial``."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(initial(model.config, name, parameter.shape, seed))
+
+
+def initial(config: LlamaConfig, name: str, shape: torch.Size, seed: int) -> Tensor:
+    """One weight at step 0, in fp32: embeddings from N(0, 0.02²), matrices from N(0, 1/fan_in), norms 1.
 
     Matrices that write into the residual stream are scaled by 1/sqrt(2·layers) (GPT-2). At Llama's width of 4096
-    1/sqrt(fan_in) is 0.016, close to the usual 0.02; at the widths of a laptop 0.02 would be far too small.
+    1/sqrt(fan_in) is 0.016, close to the usual 0.02; at the widths of a laptop 0.02 would be far too small. Each weight
+    has a generator of its own, seeded by its name: it is the same however many processes share the model.
     """
-    generator = torch.Generator().manual_seed(seed)
-    residual = 1 / math.sqrt(2 * model.config.num_hidden_layers)
-    for name, parameter in model.named_parameters():
-        if parameter.ndim == 1:
-            nn.init.ones_(parameter)
-        elif "embed_tokens" in name:
-            nn.init.normal_(parameter, std=0.02, generator=generator)
-        else:
-            scale = residual if name.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
-            nn.init.normal_(parameter, std=scale / math.sqrt(parameter.shape[1]), generator=generator)
+    if len(shape) == 1:
+        return torch.ones(shape)
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    if "embed_tokens" in name:
+        return torch.randn(shape, generator=generator).mul_(0.02)
+    residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+    scale = 1 / math.sqrt(2 * config.num_hidden_layers) if residual else 1.0
+    return torch.randn(shape, generator=generator).mul_(scale / math.sqrt(shape[1]))
 
 
 def parameter_count(config: LlamaConfig) -> int:
