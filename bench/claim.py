@@ -163,7 +163,9 @@ def _measure(s: Settings, seed: int, name: str, folder: Path) -> None:
     rows = validation(s.run / "corpus", list(s.corpus.sources), context=s.context, rows=s.valid_rows)
     with torch.no_grad(), autocast("auto"):
         loss = {
-            source: statistics.fmean(model.loss(torch.from_numpy(part)).item() for part in held.reshape(-1, 1, s.context + 1))
+            source: statistics.fmean(
+                model.loss(torch.from_numpy(part)).item() for part in held.reshape(-1, 1, s.context + 1)
+            )
             for source, held in rows.items()
         }
     write_json(path, {"seed": seed, "model": name, "accuracy": accuracy, "loss": loss})
@@ -222,7 +224,10 @@ def _student(freedom: int) -> float:
     """The 97.5 % quantile of Student's t, by bisection of its distribution (Simpson's rule on its density)."""
 
     def inside(t: float) -> float:
-        n, norm = 2000, math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+        n, norm = (
+            2000,
+            math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi),
+        )
         f = [norm * (1 + (t * i / n) ** 2 / freedom) ** (-(freedom + 1) / 2) for i in range(n + 1)]
         return 2 * (t / n / 3) * (f[0] + f[n] + 4 * sum(f[1:n:2]) + 2 * sum(f[2:n:2]))
 

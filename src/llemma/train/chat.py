@@ -23,6 +23,7 @@ from llemma.errors import ConfigError, DataError
 from llemma.train.sft_text import Piece
 
 SPACE = "\u2003"  # stands at both ends of a placeholder: where it is gone, the template strips contents
+_RAISED = (TypeError, ValueError, KeyError, IndexError, OverflowError)  # by a template's own expressions
 _PLACE = re.compile(f"({SPACE}?)\ue000([0-9]+)\ue001({SPACE}?)")
 
 
@@ -46,30 +47,44 @@ class Chat:
         return self._template.render(messages=list(messages), add_generation_prompt=ask, **self._marks)
 
     def pieces(self, messages: Sequence[Mapping[str, str]]) -> list[Piece] | str:
-        """The rendering in pieces, or why there is none: the template refuses, or leaves out an answer."""
+        """The rendering in pieces, or why there is none: the template refuses, or leaves out an answer.
+
+        An answer begins where the rendering that asks for it ends, so words that the template puts in front of an
+        answer but not into the question (Llama 2's space, an empty thought) are learned with it.
+        """
         held = [dict(m, content=f"{SPACE}\ue000{i}\ue001{SPACE}") for i, m in enumerate(messages)]
+        answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
         try:
             text = self.render(held)
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
+            asked = {i: self._asked(text, held[:i]) for i in answers}
+        except (jinja2.TemplateError, *_RAISED) as error:
             return f"the chat template refuses it: {' '.join(str(error).split())[:120]}"
         found: list[Piece] = []
         seen, end = set(), 0
         for place in _PLACE.finditer(text):
             number = int(place[2])
-            message = messages[number]
-            content = message["content"]
+            content = messages[number]["content"]
             content = content if place[1] else content.lstrip()
             content = content if place[3] else content.rstrip()
-            found.append(Piece(text[end : place.start()], marked=True))
-            answer = message["role"] == "assistant"
-            found.append(Piece(content, answer=answer, last=answer and number == _last_answer(messages)))
+            answer, last = number in answers, number == answers[-1]
+            border = place.start()
+            if answer and end <= asked[number] <= border:
+                border = asked[number]
+            found.append(Piece(text[end:border], marked=True))
+            found.append(Piece(text[border : place.start()], marked=True, answer=answer, last=last))
+            found.append(Piece(content, answer=answer, last=last))
             seen.add(number)
             end = place.end()
         found.append(Piece(text[end:], marked=True))
-        for number, message in enumerate(messages):
-            if message["role"] == "assistant" and number not in seen:
-                return "the chat template leaves out an answer"
-        return found
+        return found if seen.issuperset(answers) else "the chat template leaves out an answer"
+
+    def _asked(self, text: str, before: Sequence[Mapping[str, str]]) -> int:
+        """Where in ``text`` the words end that ask for the answer after these messages; -1: not so in this template."""
+        try:
+            question = self.render(before, ask=True)
+        except (jinja2.TemplateError, *_RAISED):
+            return -1  # an answer without a question, which some templates refuse
+        return len(question) if text.startswith(question) else -1
 
 
 def load_chat(folder: Path, file: Path | None = None) -> Chat:
@@ -119,10 +134,6 @@ def _settings(path: Path) -> Mapping[str, Any]:
 def _content(token: Any) -> str | None:
     token = token.get("content") if isinstance(token, dict) else token  # an added token with its properties
     return token if isinstance(token, str) else None
-
-
-def _last_answer(messages: Sequence[Mapping[str, str]]) -> int:
-    return max(i for i, message in enumerate(messages) if message["role"] == "assistant")
 
 
 def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None) -> str:

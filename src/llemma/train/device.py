@@ -17,9 +17,9 @@ def wants_bf16(precision: str, device: str = "cpu") -> bool:
     return precision == "bf16" or (precision == "auto" and fast)
 
 
-def autocast(bf16: bool, device: str = "cpu") -> AbstractContextManager[Any]:
-    """Matrix products in bf16 over fp32 weights, or nothing."""
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=bf16)
+def autocast(precision: str, device: str = "cpu") -> AbstractContextManager[Any]:
+    """Matrix products in bf16 over fp32 weights when asked for, or (auto) when the device is fast at it."""
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=wants_bf16(precision, device))
 
 
 def bf16_is_fast() -> bool:
@@ -35,3 +35,8 @@ def set_threads(threads: int) -> None:
 def thread_count(threads: int) -> int:
     """What ``threads=0`` means on this machine: its cores, shared by the processes that ``torchrun`` started on it."""
     return threads or max(1, min(8, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def device_name(device: torch.device) -> str:
+    """What the device calls itself, as its maker's data sheet does."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

@@ -13,8 +13,8 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,14 @@ from llemma.train import job as jobs
 from llemma.train.batch import Batch
 from llemma.train.checkpoint import Kept, Saver, checkpoints, export, load_checkpoint
 from llemma.train.config import FREE, TrainConfig, learning_rate
-from llemma.train.device import autocast, bf16_is_fast, set_threads, wants_bf16
+from llemma.train.device import autocast, bf16_is_fast, device_name, set_threads, wants_bf16
+from llemma.train.guard import GuardState, Judged, judge, resumed
 from llemma.train.job import Job, chosen, on, prepare, targets_of
-from llemma.train.memory import plan
 from llemma.train.optim import adamw, set_rate
-from llemma.train.parallel import Mesh, clip, last_of_step, start
+from llemma.train.parallel import Mesh, clip, gradient_norm, last_of_step, start
+from llemma.train.tracking import Tracker, peak_memory, stated_peak, step_row
 
-__all__ = ["Trained", "bf16_is_fast", "plan", "set_threads", "trace", "train"]
+__all__ = ["Trained", "autocast", "bf16_is_fast", "set_threads", "trace", "train"]
 AHEAD = 2  # batches gathered while one is trained on
 
 
@@ -61,22 +62,43 @@ class Training:
     optimizer: AdamW
     saver: Saver
     progress: Progress
+    peak: float = 0.0  # stated operations per second of all devices
+    tracker: Tracker | None = None
+
+    def record(self, row: Mapping[str, Any] | None) -> None:
+        """Store a row and show it to the viewers; in the lead."""
+        if row is None or self.run is None:
+            return
+        self.run.append([row])
+        if self.tracker is not None:
+            self.tracker.log(row)
+            while self.tracker.troubles:
+                self.run.log(self.tracker.troubles.pop(0))
 
     @property
     def config(self) -> TrainConfig:
         return self.job.config
 
     @property
-    def bf16(self) -> bool:
-        """Whether the loop casts; under a mesh the sharded model does."""
-        return self.mesh.mesh is None and wants_bf16(self.config.precision, self.mesh.device.type)
+    def precision(self) -> str:
+        """What the loop casts to; under a mesh the sharded model does it itself."""
+        return self.config.precision if self.mesh.mesh is None else "fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class At:
+    """Where a run stands: steps the model has seen, what the guard remembers, the step of the newest checkpoint."""
+
+    step: int
+    guard: GuardState
+    saved: int
 
 
 def train(config: TrainConfig, progress: Progress = silent, *, stop_at: int | None = None) -> Trained | None:
     """Train, or go on with, the run in ``config.run``; None when it stopped early at step ``stop_at``.
 
     Raises ConfigError and DataError before the first step for settings, corpus or initial model that do not
-    fit, RunError when the loss stops being finite (the last checkpoint is kept).
+    fit, RunError when the guard gives up on losses that are no numbers (the last checkpoint is kept).
     """
     job = prepare(config)  # a model that cannot fit is refused before there is a run folder with its settings
     set_threads(config.threads)
@@ -88,20 +110,26 @@ def train(config: TrainConfig, progress: Progress = silent, *, stop_at: int | No
             return Trained(model=config.run / "model", metrics=read_json(done))
         model = jobs.build_model(job.config, job.tokenizer, mesh)
         kept = Kept(newest=config.keep, every=config.keep_every)
-        saver = stack.enter_context(Saver(config.run / "checkpoints", mesh, kept, background=config.save_async))
         training = Training(
             job=job,
             mesh=mesh,
             run=run,
             model=model,
             optimizer=adamw(model, config.optim),
-            saver=saver,
-            progress=progress if mesh.lead else silent,
+            saver=stack.enter_context(Saver(config.run / "checkpoints", mesh, kept, background=config.save_async)),
+            progress=progress,
+            peak=stated_peak(config.track, device_name(mesh.device)) * mesh.world,
         )
-        last = _loop(training, _resume(training), stop_at)
-        saver.wait()
+        last = min(job.config.steps, job.config.steps if stop_at is None else stop_at)
+        at = _resume(training)
+        if run is not None:
+            training = replace(training, tracker=stack.enter_context(_tracker(job, run)))
+        held_out = job.rows.validation(config.batch_size * config.valid_batches)
+        while at.step < last:
+            at = _stretch(training, at, last, held_out)
+        training.saver.wait()
         mesh.barrier()
-        if last < job.config.steps:
+        if at.step < job.config.steps:
             return None
         if run is not None:
             _finish(training, run)
@@ -129,68 +157,108 @@ def _open(job: Job, mesh: Mesh) -> Run:
     return open_run(job.config.run, "train", settings, free=(*FREE, "threads") if other or not exact else FREE)
 
 
-def _resume(training: Training) -> int:
+def _tracker(job: Job, run: Run) -> Tracker:
+    return Tracker(job.config.track, run.folder, job.settings, run.rows() if job.config.track.sinks else ())
+
+
+def _resume(training: Training) -> At:
     """Load the newest checkpoint, if any; rows logged after it are dropped, they will be made again."""
     found = checkpoints(training.config.run / "checkpoints")
-    step = 0
-    if found:
-        step = int(load_checkpoint(found[-1], training.model, training.optimizer, training.mesh)["step"])
+    at = _loaded(training, found[-1]) if found else At(step=0, guard=GuardState(), saved=0)
     if training.run is not None:
-        training.run.truncate([row["id"] for row in training.run.rows() if row["step"] <= step])
+        _forget(training.run, at)
         if found:
-            training.run.log(f"resumed at step {step}")
-    return step
+            training.run.log(f"resumed at step {at.step}")
+    return at
 
 
-def _loop(training: Training, first: int, stop_at: int | None) -> int:
-    """Steps ``first`` to the end (or ``stop_at``); returns the number of steps the model has seen."""
-    config = training.config
-    held_out = training.job.rows.validation(config.batch_size * config.valid_batches)
-    last = min(config.steps, stop_at if stop_at is not None else config.steps)
-    clock, losses = time.perf_counter(), list[float]()
-    for step, batch in _batches(training, first, last):
-        rate = learning_rate(config.optim, step, config.steps)
-        loss, norm = _step(training, batch, rate)
-        losses.append(loss)
-        seen = step + 1
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise RunError(
-                f"{config.run}: loss {loss}, gradient norm {norm} at step {seen}; lower optim.lr and start a new run "
-                "(run=OTHER); checkpoints before this step are kept"
-            )
-        kept = seen % config.checkpoint_every == 0 or seen == last
-        if seen % config.log_every == 0 or kept:  # at checkpoints too: a resumed run then logs the same means
-            _log(training, seen, losses, {"lr": rate, "grad_norm": norm}, time.perf_counter() - clock)
-            clock, losses = time.perf_counter(), []
+def _loaded(training: Training, path: Path) -> At:
+    state = load_checkpoint(path, training.model, training.optimizer, training.mesh)
+    step = int(state["step"])
+    return At(step=step, guard=GuardState.from_json(state.get("guard", {})), saved=step)
+
+
+def _forget(run: Run, at: At) -> None:
+    """Drop the rows of steps that will be made again; what the guard did before is history."""
+    told = at.guard.skipped + at.guard.returned
+    guarded = {row["id"] for row in run.rows() if "guard" in row and int(row["id"].partition("-")[2]) <= told}
+    run.truncate([row["id"] for row in run.rows() if row["id"] in guarded or row["step"] <= at.step])
+
+
+def _stretch(training: Training, at: At, last: int, held_out: Mapping[str, Batch]) -> At:
+    """Steps until ``last``, or until the guard goes back to a checkpoint; where the run stands then."""
+    config, guard, saved = training.config, at.guard, at.saved
+    clock, losses, logged = time.perf_counter(), list[float](), at.step
+    for step, batch in _batches(training, at.step, last, guard.shift):
+        rate, seen = learning_rate(config.optim, step, config.steps), step + 1
+        loss, norm = _gradients(training, batch)
+        judged = judge(config.guard, guard, step=step, checkpoint=saved, loss=loss, norm=norm)
+        guard = judged.state
+        if judged.action == "take":
+            _update(training, rate, norm)
+            losses.append(loss)
+        else:
+            training.optimizer.zero_grad(set_to_none=True)
+            if judged.action == "stop" or (judged.action == "back" and not saved):
+                raise RunError(
+                    f"{config.run}: {judged.reason} at step {seen}; lower optim.lr and start a new run (run=OTHER); "
+                    "checkpoints before this step are kept"
+                )
+            if judged.action == "back":
+                return _go_back(training, judged, seen, loss, norm)
+            training.record(judged.event(seen, loss, norm))
+        due = seen % config.checkpoint_every == 0 or seen == last
+        if seen % config.log_every == 0 or due:  # at checkpoints too: a resumed run then logs the same means
+            figures = {"losses": losses, "done": seen - logged, "lr": rate, "grad_norm": norm}
+            _log(training, seen, figures, time.perf_counter() - clock)
+            clock, losses, logged = time.perf_counter(), [], seen
         if seen == config.steps or (config.valid_every and seen % config.valid_every == 0):
             valid = {name: _valid_loss(training, rows) for name, rows in held_out.items()}
-            if training.run is not None:
-                training.run.append([{"id": f"valid-{seen:06d}", "step": seen, "valid": valid}])
-        if kept:
-            end_id, state = training.job.tokenizer.end_id, {"tokens": seen * config.batch_size * config.context}
-            training.saver.save(seen, training.model, training.optimizer, end_id=end_id, state=state)
-    return max(first, last)
+            training.record({"id": f"valid-{seen:06d}", "step": seen, "valid": valid})
+        if due and (not guard.row or seen == last):  # not amid bad steps: the run may have to go back before them
+            _save(training, seen, guard)
+            saved = seen
+    return At(step=last, guard=guard, saved=saved)
 
 
-def _batches(training: Training, first: int, last: int) -> Iterator[tuple[int, Batch]]:
-    """This process's share of each step's rows, gathered by a thread while the steps before are trained on."""
+def _go_back(training: Training, judged: Judged, seen: int, loss: float, norm: float) -> At:
+    """Load the newest checkpoint; the data go on behind the bad step."""
+    training.saver.wait()
+    training.mesh.barrier()
+    stored = _loaded(training, checkpoints(training.config.run / "checkpoints")[-1])
+    at = replace(stored, guard=resumed(judged.state, stored.guard))
+    if training.run is not None:
+        _forget(training.run, at)
+        training.run.log(f"step {seen}: {judged.reason}; back to step {at.step}")
+    training.record(judged.event(seen, loss, norm, to=at.step))
+    return at
+
+
+def _save(training: Training, seen: int, guard: GuardState) -> None:
+    config = training.config
+    state = {"tokens": seen * config.batch_size * config.context, "guard": guard.to_json(), "data": training.job.data}
+    end_id = training.job.tokenizer.end_id
+    training.saver.save(seen, training.model, training.optimizer, end_id=end_id, state=state)
+
+
+def _batches(training: Training, first: int, last: int, shift: int) -> Iterator[tuple[int, Batch]]:
+    """This process's share of each step's rows, gathered by a thread while the steps before are trained on.
+
+    ``shift`` batches of the data have been left out.
+    """
     rows, mesh = training.job.rows, training.mesh
     with ThreadPoolExecutor(1, thread_name_prefix="rows") as thread:
-        waiting = deque(
-            thread.submit(rows.batch, step, mesh.data_rank, mesh.data_world)
-            for step in range(first, min(first + AHEAD, last))
-        )
-        for step in range(first, last):
-            batch = waiting.popleft().result()
-            if step + AHEAD < last:
-                waiting.append(thread.submit(rows.batch, step + AHEAD, mesh.data_rank, mesh.data_world))
-            yield step, batch
+        waiting = deque[Future[Batch]]()
+        for step in range(first, last + AHEAD):
+            if step < last:
+                waiting.append(thread.submit(rows.batch, step + shift, mesh.data_rank, mesh.data_world))
+            if step >= first + AHEAD:
+                yield step - AHEAD, waiting.popleft().result()
 
 
-def _step(training: Training, batch: Batch, rate: float) -> tuple[float, float]:
-    """Gradients of one step and its update; the loss in nats over all its targets, and the norm before clipping."""
-    model, mesh, optimizer = training.model, training.mesh, training.optimizer
-    set_rate(optimizer, rate)
+def _gradients(training: Training, batch: Batch) -> tuple[float, float]:
+    """Gradients of one step; the loss in nats over all its targets, and the norm of the gradients."""
+    model, mesh = training.model, training.mesh
     parts = _parts(batch, training.config.micro_batch)
     targets = max(1.0, _summed(mesh, float(sum(map(targets_of, parts)))))
     total = torch.zeros((), device=mesh.device)
@@ -200,12 +268,16 @@ def _step(training: Training, batch: Batch, rate: float) -> tuple[float, float]:
         share = loss * mesh.data_world  # sharded gradients are averaged over the shares of the batch
         share.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    norm = clip(mesh, model.parameters(), training.config.optim.clip or math.inf)
-    found = mesh.sum(total).item(), norm.item()
-    if all(map(math.isfinite, found)):
-        optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return found
+    loss, norm = mesh.told(torch.stack((mesh.sum(total), gradient_norm(mesh, model.parameters())))).tolist()
+    return loss, norm
+
+
+def _update(training: Training, rate: float, norm: float) -> None:
+    """Clip the gradients, of this norm, and change the weights."""
+    clip(training.model.parameters(), norm, training.config.optim.clip)
+    set_rate(training.optimizer, rate)
+    training.optimizer.step()
+    training.optimizer.zero_grad(set_to_none=True)
 
 
 def _loss_sum(training: Training, batch: Batch) -> Tensor:
@@ -213,7 +285,7 @@ def _loss_sum(training: Training, batch: Batch) -> Tensor:
     device = training.mesh.device
     ids, mask, documents = on(device, batch.ids), on(device, batch.mask), on(device, batch.documents)
     assert ids is not None
-    with autocast(training.bf16, device.type):
+    with autocast(training.precision, device.type):
         loss, _ = training.model.loss_sum(ids, mask, documents)
     return loss
 
@@ -243,23 +315,23 @@ def _valid_loss(training: Training, rows: Batch) -> float:
     return _summed(mesh, total) / max(1.0, _summed(mesh, targets))
 
 
-def _log(training: Training, seen: int, losses: list[float], figures: Mapping[str, float], seconds: float) -> None:
+def _log(training: Training, seen: int, figures: Mapping[str, Any], seconds: float) -> None:
     """A row of the steps since the last one, in the run folder and on the terminal."""
     run, config = training.run, training.config
     if run is None:
         return
-    tokens = config.batch_size * config.context
-    row: dict[str, Any] = {
-        "id": f"step-{seen:06d}",
-        "step": seen,
-        "tokens": seen * tokens,
-        "loss": float(np.mean(losses)),
+    row = step_row(
+        step=seen,
+        steps=config.steps,
+        tokens_per_step=config.batch_size * config.context,
+        seconds=seconds,
+        flops_per_token=training.model.flops_per_token(config.context),
+        peak=training.peak,
+        memory=peak_memory(str(training.mesh.device)),
         **figures,
-        "tokens_per_second": round(len(losses) * tokens / seconds, 1),
-        "seconds": round(seconds, 3),
-    }
-    run.append([row])
-    shown = {"loss": round(row["loss"], 4), "tokens/s": round(row["tokens_per_second"])}
+    )
+    training.record(row)
+    shown = {"loss": round(row.get("loss", math.nan), 4), "tokens/s": round(row["tokens_per_second"])}
     training.progress(
         Event(stage=f"train {run.folder.name}", done=seen, total=config.steps, unit="steps", figures=shown)
     )
@@ -286,7 +358,7 @@ def _finish(training: Training, run: Run) -> None:
         "parameters": training.model.parameter_count(),
         "steps": config.steps,
         "tokens": config.steps * config.batch_size * config.context,
-        "final_loss": steps[-1]["loss"],
+        "final_loss": steps[-1]["loss"] if steps else None,
         "valid": valid[-1] if valid else {},
         "epochs": job.rows.epochs(config.steps),
         "seconds": round(sum(row["seconds"] for row in steps), 1),

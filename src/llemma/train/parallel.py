@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 from llemma.errors import ConfigError
 from llemma.models.trainable import Trainable
-from llemma.train.config import ParallelConfig
+from llemma.train.config import ParallelConfig, sizes
 
 AXES = ("dp_replicate", "dp_shard", "tp")
 
@@ -78,6 +77,12 @@ class Mesh:
         dist.broadcast(said, src=0)
         return bool(said.item())
 
+    def told(self, value: Tensor) -> Tensor:
+        """What the lead has: processes that decide by a figure must not differ in its last bit."""
+        if self.mesh is not None:
+            dist.broadcast(value, src=0)
+        return value
+
     def all(self, value: bool) -> bool:
         """Whether every process says yes."""
         if self.mesh is None:
@@ -123,17 +128,6 @@ def start(settings: ParallelConfig, device: str = "auto") -> Iterator[Mesh]:
     finally:
         if ours:
             dist.destroy_process_group()
-
-
-def sizes(settings: ParallelConfig, world: int) -> tuple[int, int, int]:
-    """How ``world`` processes are laid out: (replicas, shards, tensor-parallel). Raises ConfigError."""
-    inner = settings.replicate * settings.tensor
-    if world % inner:
-        raise ConfigError(
-            f"parallel.replicate={settings.replicate} times parallel.tensor={settings.tensor} does not divide {world} "
-            f"process{'es' * (world > 1)}; start a multiple of {inner} with torchrun --nproc-per-node"
-        )
-    return settings.replicate, world // inner, settings.tensor
 
 
 def _mesh(settings: ParallelConfig, place: torch.device) -> Mesh:
@@ -192,16 +186,21 @@ def last_of_step(model: nn.Module, last: bool) -> None:
         model.set_is_last_backward(last)
 
 
-def _styles(model: Trainable, parts: int) -> dict[str, ParallelStyle]:
-    plan = model.tensor_plan()
-    if not plan:
+def divided(model: Trainable, parts: int) -> dict[str, str]:
+    """The model's tensor plan for so many processes. Raises ConfigError when it cannot be split so."""
+    plan = model.tensor_plan() if parts > 1 else {}
+    if parts > 1 and not plan:
         raise ConfigError("parallel.tensor: this architecture has no plan of what to split; use parallel.tensor=1")
     if model.kv_heads() % parts:
         raise ConfigError(
             f"parallel.tensor={parts} does not divide the model's {model.kv_heads()} key and value heads; use a divisor"
         )
+    return plan
+
+
+def _styles(model: Trainable, parts: int) -> dict[str, ParallelStyle]:
     kinds: dict[str, Callable[[], ParallelStyle]] = {"colwise": ColwiseParallel, "rowwise": RowwiseParallel}
-    return {name: kinds[how]() for name, how in plan.items()}
+    return {name: kinds[how]() for name, how in divided(model, parts).items()}
 
 
 def _checkpointed(forward: Callable[..., Any], kind: str) -> Callable[..., Any]:
@@ -258,24 +257,25 @@ def place(parameter: Tensor, whole: Tensor) -> None:
         mine.local.copy_(whole[box])
 
 
-def clip(mesh: Mesh, parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
-    """Scale the gradients down to a norm of ``limit`` over all processes; returns the norm before, on the device."""
+def gradient_norm(mesh: Mesh, parameters: Iterable[nn.Parameter]) -> Tensor:
+    """The norm of the gradients over all processes, on the device."""
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if mesh.mesh is None:
-        return torch.nn.utils.clip_grad_norm_(parameters, limit)
+        return torch.nn.utils.get_total_norm(grads)
     by_axes: dict[tuple[str, ...], list[Tensor]] = {}
-    for parameter in parameters:
-        if parameter.grad is not None:
-            by_axes.setdefault(_split_over(parameter.grad), []).append(part(parameter.grad).local)
+    for grad in grads:
+        by_axes.setdefault(_split_over(grad), []).append(part(grad).local)
     total = torch.zeros((), device=mesh.device)
-    for axes, grads in by_axes.items():
-        norms = torch.stack(torch._foreach_norm(grads)).float()
+    for axes, parts in by_axes.items():
+        norms = torch.stack(torch._foreach_norm(parts)).float()
         total = total + mesh._reduce(norms.square().sum(), axes)
-    norm = total.sqrt()
-    if math.isfinite(limit):
-        scale = (limit / (norm + 1e-6)).clamp(max=1.0)
-        for grads in by_axes.values():
-            torch._foreach_mul_(grads, scale)
-    return norm
+    return total.sqrt()
+
+
+def clip(parameters: Iterable[nn.Parameter], norm: float, limit: float) -> None:
+    """Scale gradients of this norm down to ``limit`` (0: never), the same in every process."""
+    if limit and norm > limit:
+        torch._foreach_mul_([part(p.grad).local for p in parameters if p.grad is not None], limit / (norm + 1e-6))
 
 
 def _split_over(tensor: Tensor) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning data: examples from JSON lines, masked to their answers, packed into rows, drawn by step.
+"""Supervised fine-tuning data: examples from JSON files, masked to their answers, packed into rows, drawn by step.
 
 ``Examples`` is a source of the training loop: ``batch(step, rank, world)`` is a pure function, an epoch is a keyed
 permutation of the rows, resuming is one integer. A row that cannot be used is counted with its reason and does not end
@@ -33,6 +33,7 @@ from llemma.train.sft_text import ChatTemplate, Encoder, Piece, pieces_of
 CHUNK = 4096  # examples tokenised together
 LISTED = 20  # unusable rows that are named; all are counted
 _VALID_KEY = b"sft/valid"
+_BROKEN = object()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,8 +226,10 @@ def first_fit_decreasing(lengths: np.ndarray, room: int) -> np.ndarray:
     Items of one length are placed together, so the work is distinct lengths × bins and not items × bins. Packs to at
     most 11/9 of the fewest possible bins and one (Dósa 2007). Items must be from 1 to ``room`` long.
     """
-    assert len(lengths) == 0 or (lengths.min() >= 1 and lengths.max() <= room)
     out = np.empty(len(lengths), dtype=np.int64)
+    if len(lengths) == 0:
+        return out
+    assert lengths.min() >= 1 and lengths.max() <= room
     left = np.empty(0, dtype=np.int64)  # room left in each open bin
     order = np.argsort(-lengths, kind="stable")
     sizes, starts = np.unique(-lengths[order], return_index=True)
@@ -282,26 +285,43 @@ def _pieces(
     path: Path, config: SftConfig, chat: Callable[[], ChatTemplate | None], read: _Read
 ) -> Iterator[tuple[str, list[Piece]]]:
     """The pieces of each usable row, with its place."""
+    for number, row in _rows(path):
+        read.rows += 1
+        where = f"{path}:{number}"
+        if row is _BROKEN:
+            read.drop(where, "not valid JSON")
+            continue
+        found = pieces_of(row, config.template, chat) if isinstance(row, dict) else "not a JSON object"
+        if isinstance(found, str):
+            read.drop(where, found)
+        else:
+            yield where, found
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Any]]:
+    """The rows of a JSON-lines file by line, or of a JSON array by place; ``_BROKEN`` for a line that is not JSON."""
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below; a missing file must be told apart from a bad row
+        if path.suffix == ".json":
+            table = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(table, list):
+                raise DataError("expected a JSON array of examples; JSON lines are called .jsonl", where=path)
+            yield from enumerate(table, 1)
+            return
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, _parsed(line)
     except FileNotFoundError as error:
         raise DataError("no such file; check sft.files", where=path) from error
-    with file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            read.rows += 1
-            where = f"{path}:{number}"
-            try:
-                row = json.loads(line.decode())
-            except (ValueError, RecursionError):
-                read.drop(where, "not valid JSON")
-                continue
-            found = pieces_of(row, config.template, chat) if isinstance(row, dict) else "not a JSON object"
-            if isinstance(found, str):
-                read.drop(where, found)
-            else:
-                yield where, found
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not valid JSON: {error}; JSON lines are called .jsonl", where=path) from error
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return _BROKEN
 
 
 def _chunks(rows: Iterator[tuple[str, list[Piece]]]) -> Iterator[list[tuple[str, list[Piece]]]]:

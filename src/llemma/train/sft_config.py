@@ -15,7 +15,9 @@ Template = Literal["auto", "alpaca", "metamath", "chat"]
 class SftConfig:
     """Where the examples lie, how they become text, what counts in the loss. See docs/sft.md."""
 
-    files: tuple[Path, ...] = setting((), "JSON-lines files of examples; a file's name is the name of its source")
+    files: tuple[Path, ...] = setting(
+        (), "files of examples, .jsonl or one array in .json; a file's name is its source's"
+    )
     template: Template = setting(
         "auto",
         "how questions become prompts: alpaca; metamath (Alpaca, further lines of a question as input); chat (the "

@@ -40,6 +40,7 @@ class Piece:
     """A stretch of an example. ``marked``: the template's words, in which names of marks are marks.
 
     ``answer``: the model learns to write it, and the mark that ends its turn; ``last`` is the last answer of a chat.
+    Both ``marked`` and ``answer``: words that the template puts in front of an answer.
     """
 
     text: str
@@ -161,14 +162,14 @@ class Encoder:
     def _plan(self, pieces: Sequence[Piece]) -> list[_Atom]:
         """The atoms of an example in order, up to the mark that ends its last answer."""
         chat = any(piece.marked for piece in pieces)  # a chat template writes its begin mark itself
-        plan = [] if chat or not self._begin else [_Atom(ids=tuple(self._begin))]
-        start = len(plan)
+        plan: list[_Atom] = []
         owed = last = False  # an answer waits for its end mark; it is the last one
         for piece in pieces:
-            if not piece.marked:
-                owed, last = piece.answer and (piece.last or self._turns == "all"), piece.last
-                if piece.text:
-                    plan.append(_Atom(text=piece.text, learned=owed, begins=len(plan) == start and not chat))
+            learned = piece.answer and (piece.last or self._turns == "all")
+            if not piece.marked or piece.answer:
+                atoms = self._atoms(piece.text) if piece.marked else [_Atom(text=piece.text)]
+                plan += [replace(atom, learned=learned) for atom in atoms]
+                owed, last = learned, piece.last
                 continue
             atoms = self._atoms(piece.text)
             closing = next((i for i, atom in enumerate(atoms) if atom.ids), None) if owed else None
@@ -176,12 +177,13 @@ class Encoder:
                 atoms = atoms[: closing + 1] if closing is not None else []
             # what the template puts between an answer and its mark must be written too, or the mark never comes
             ends = -1 if closing is None else closing
-            plan += [replace(atom, learned=i <= ends, begins=not plan and not atom.ids) for i, atom in enumerate(atoms)]
+            plan += [replace(atom, learned=i <= ends) for i, atom in enumerate(atoms)]
+            owed = owed and last and closing is None
             if last:
-                owed = closing is None
                 break
-            owed = False
-        return [*plan, _Atom(ids=(self._end,), learned=True)] if owed else plan
+        if owed:
+            plan.append(_Atom(ids=(self._end,), learned=True))
+        return _joined(plan, () if chat else tuple(self._begin))
 
     def _atoms(self, text: str) -> list[_Atom]:
         """The template's words: names of marks as ids, the rest as text."""
@@ -204,6 +206,17 @@ class Encoder:
             else:
                 found.append(ids[head:] if carry else ids)
         return found
+
+
+def _joined(plan: Sequence[_Atom], begin: tuple[int, ...]) -> list[_Atom]:
+    """The same with neighbouring texts as one: tokens may cross borders of messages, not those of what is learned."""
+    found: list[_Atom] = []
+    for atom in plan:
+        if found and not atom.ids and not found[-1].ids and atom.learned == found[-1].learned:
+            found[-1] = replace(found[-1], text=found[-1].text + atom.text)
+        elif atom.ids or atom.text:
+            found.append(replace(atom, begins=not found))
+    return [_Atom(ids=begin), *found] if begin else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
