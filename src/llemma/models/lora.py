@@ -108,7 +108,7 @@ class Lora(Trainable):
             return
         if self.quantised:  # the whole weights are added to, not those of 4 bits
             whole = open_model(self.init)
-            add(whole, self.deltas(), where=self.init)
+            add(whole, self.deltas())
             whole.save(folder, end_id=end_id)
         else:
             self.base.save(folder, end_id=end_id, state=self.merged())
@@ -155,40 +155,58 @@ def open_lora(init: str, settings: LoraSettings, *, seed: int = 0, rope_theta: f
     return wrap(open_model(init, rope_theta=rope_theta), settings, init, seed=seed)
 
 
-def merge_folder(base: Trainable, adapter: Path) -> None:
-    """Add the adapter in a folder of peft's to a model's weights. Raises DataError when they do not fit.
+class Adapter:
+    """A LoRA adapter in a folder of peft's, beside the model it belongs to (which may be on the meta device)."""
 
-    Only plain LoRA: no biases, no layers trained whole.
-    """
-    config: Any = boundary(lambda: peft.PeftConfig.from_pretrained(str(adapter)))
-    if isinstance(config, Caught):
-        raise DataError(f"not an adapter of peft ({config.message})", where=adapter)
-    if config.peft_type != "LORA" or config.use_dora or config.bias != "none" or config.modules_to_save:
-        raise DataError("only plain LoRA is merged: no DoRA, biases or layers trained whole", where=adapter)
-    tensors = load_tensors(adapter / FILE)
-    deltas = dict[str, Tensor]()
-    for name, a in tensors.items():
-        if not name.endswith(".lora_A.weight"):
-            continue
-        plain = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
-        b = tensors[name.replace(".lora_A.", ".lora_B.")].float()
-        module = dict(base.named_modules()).get(plain)
-        rank = _by_pattern(config.rank_pattern, plain, config.r)
-        scale = _by_pattern(config.alpha_pattern, plain, config.lora_alpha) / (rank**0.5 if config.use_rslora else rank)
-        delta = b @ a.float() * scale
-        deltas[f"{plain}.weight"] = delta if module is None or isinstance(module, nn.Linear) else delta.T  # GPT-2's
-    if 2 * len(deltas) != len(tensors):
-        raise DataError("holds more than pairs of lora_A and lora_B", where=adapter)
-    add(base, deltas, where=str(adapter))
+    def __init__(self, model: Trainable, folder: Path) -> None:
+        """Raises DataError when it is not plain LoRA (biases, DoRA, layers trained whole) or does not fit the model."""
+        config: Any = boundary(lambda: peft.PeftConfig.from_pretrained(str(folder)))
+        if isinstance(config, Caught):
+            raise DataError(f"not an adapter of peft ({config.message})", where=folder)
+        if config.peft_type != "LORA" or config.use_dora or config.bias != "none" or config.modules_to_save:
+            raise DataError("only plain LoRA is merged: no DoRA, biases or layers trained whole", where=folder)
+        self._config = config
+        self._tensors = {n.removeprefix("base_model.model."): t for n, t in load_tensors(folder / FILE).items()}
+        modules = dict(model.named_modules())
+        self._layers = {n.removesuffix(".lora_A.weight") for n in self._tensors if n.endswith(".lora_A.weight")}
+        if 2 * len(self._layers) != len(self._tensors):
+            raise DataError("holds more than pairs of lora_A and lora_B", where=folder)
+        self._turned = {n for n in self._layers if not isinstance(modules.get(n), nn.Linear)}  # GPT-2's Conv1D
+        wrong = [n for n in self._layers if n not in modules or self._shape(n) != modules[n].weight.shape]
+        if wrong:
+            raise DataError(f"the adapter does not fit the model: {', '.join(sorted(wrong)[:3])}", where=folder)
+
+    @property
+    def weights(self) -> list[str]:
+        """Names of the weights that it changes."""
+        return [f"{name}.weight" for name in sorted(self._layers)]
+
+    def delta(self, weight: str) -> Tensor | None:
+        """What is added to a weight, in fp32; None for one it leaves alone."""
+        name = weight.removesuffix(".weight")
+        if name not in self._layers:
+            return None
+        a, b = (self._tensors[f"{name}.lora_{kind}.weight"].float() for kind in "AB")
+        rank = _by_pattern(self._config.rank_pattern, name, self._config.r)
+        alpha = _by_pattern(self._config.alpha_pattern, name, self._config.lora_alpha)
+        product = b @ a * (alpha / (rank**0.5 if self._config.use_rslora else rank))
+        return product.T if name in self._turned else product
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        shape = (len(self._tensors[f"{name}.lora_B.weight"]), self._tensors[f"{name}.lora_A.weight"].shape[1])
+        return shape[::-1] if name in self._turned else shape
+
+
+def merge_folder(base: Trainable, folder: Path) -> None:
+    """Add the adapter in a folder of peft's to a model's weights. Raises DataError when they do not fit."""
+    adapter = Adapter(base, folder)
+    add(base, {name: delta for name in adapter.weights if (delta := adapter.delta(name)) is not None})
 
 
 @torch.no_grad()
-def add(model: Trainable, deltas: Mapping[str, Tensor], *, where: str) -> None:
-    """Add to weights by name, in fp32. Raises DataError for names or shapes the model does not have."""
+def add(model: Trainable, deltas: Mapping[str, Tensor]) -> None:
+    """Add to weights by name, in fp32."""
     own = dict(model.named_parameters())
-    wrong = [n for n, delta in deltas.items() if n not in own or own[n].shape != delta.shape]
-    if wrong:
-        raise DataError(f"the adapter does not fit the model: {', '.join(wrong[:3])}", where=where)
     for name, delta in deltas.items():
         own[name].copy_(own[name].float() + delta.to(own[name].device, torch.float32))
 
