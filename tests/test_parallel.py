@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -11,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
+import killed
 from llemma.config import build, to_table
 from llemma.corpus.pipeline import CorpusConfig, SourceEntry
 from llemma.errors import ConfigError, DataError
@@ -28,14 +29,15 @@ from llemma.models.checkpoint import load_model
 from llemma.models.files import load_tensors
 from llemma.models.llama import Llama, LlamaConfig, initial, initialise
 from llemma.run import read_json, read_jsonl
-from llemma.train.checkpoint import Kept, Saver, checkpoints, export, load_checkpoint
+from llemma.train.checkpoint import Kept, Saver, checked, checkpoints, export, load_checkpoint, step_of
 from llemma.train.config import ParallelConfig, TrainConfig
 from llemma.train.guard import GuardConfig
+from llemma.train.launch import script
 from llemma.train.loop import train
 from llemma.train.optim import adamw
 from llemma.train.parallel import ALONE, clip, divided, gradient_norm
 from ranks import train_all
-from test_train import TokenizerEntry, build_corpus, losses_of, state_of, weights_of, write_sources
+from test_train import TokenizerEntry, build_corpus, losses_of, weights_of, write_sources
 
 EXACT = 1e-5
 
@@ -150,30 +152,6 @@ def test_every_layout_has_the_losses_of_one_process_and_goes_on_from_any_other(
             same_run(run, whole)
     rows = [row for run in ("4 to 2", "2x2 to 1") for row in (tmp_path / run / "log.txt").read_text().splitlines()]
     assert sum("resumed at step 3" in row for row in rows) == 2
-
-
-@pytest.mark.slow
-def test_torchrun_and_the_printed_script_start_the_same_run(corpus: Path, whole: Path, tmp_path: Path) -> None:
-    words = [f"{key}={value}" for key, value in flat(table(tmp_path / "run", corpus))]
-    command = [sys.executable, "-m", "llemma", "train", *words]
-    printed = subprocess.run([*command, "gpus=2", "launch=torchrun"], capture_output=True, text=True, check=True).stdout
-    assert "--standalone --nproc-per-node 2 -m llemma train" in printed
-    path = Path(sys.executable).parent
-    env = os.environ | {"PATH": f"{path}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash", "-c", printed], capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path, env=env
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 1 and done.stdout.startswith("loss ")  # one of the two speaks
-    same_run(tmp_path / "run", whole)
-
-
-def flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 # In one process
@@ -332,57 +310,74 @@ def test_a_checkpoint_of_two_processes_becomes_a_model_folder_and_plain_pytorch_
 
 
 @pytest.mark.slow
+def test_killed_at_any_file_operation_of_a_save_one_of_two_checkpoints_is_there_and_right(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, killed.__file__, str(tmp_path)], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    died = int(done.stdout)
+    assert died > 15
+    expected = {steps: killed.trained(steps)[0].state_dict() for steps in (1, 2)}
+    newest = set()
+    for n in range(1, died + 1):
+        found = checkpoints(tmp_path / str(n))
+        assert found
+        for path in found:
+            model, optimizer = killed.trained(0)
+            step = load_checkpoint(path, model, optimizer)["step"]
+            assert step == step_of(path)
+            for name, tensor in model.state_dict().items():
+                assert torch.equal(tensor, expected[step][name])
+        newest.add(step_of(found[-1]))
+        Saver(tmp_path / str(n), ALONE, Kept(newest=1), background=False)
+        assert not list((tmp_path / str(n)).glob(".step-*.part"))  # what it left is swept away
+    assert newest == {1, 2}  # some died before the checkpoint was there, some after
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("world", [1, 2])
-def test_killed_during_a_save_no_checkpoint_loads_wrong(world: int, corpus: Path, tmp_path: Path) -> None:
-    """kill -9 at moments all through a save: what has a checkpoint's name loads, and gives the run's own numbers."""
-    # saves at every step of a run whose steps are short: most moments lie in a save
-    changes = {"steps": 400, "checkpoint_every": 1, "log_every": 50, "valid_every": 0, "keep": 2}
-    words = [f"{key}={value}" for key, value in flat(table(tmp_path / "run", corpus, **changes))]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(world)] if world > 1 else []
-    command = [sys.executable, *torchrun, "-m", "llemma", "train", *words]
+def test_the_printed_script_starts_torchrun_and_goes_on_after_kill_9(corpus: Path, tmp_path: Path) -> None:
+    changes = {"steps": 24, "checkpoint_every": 2}
+    config = build(TrainConfig, table(tmp_path / "run", corpus, gpus=2, launch="torchrun", **changes))
+    text = script(config)
+    assert "--standalone --nproc-per-node 2 -m llemma train" in text
+    env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     folder = tmp_path / "run" / "checkpoints"
-    seen, parts = 0, 0
-    for kill in range(5 if world == 1 else 2):
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        try:
-            ready = len(list(folder.glob("step-*"))) and checkpoints(folder)[-1].name
-            wait_for(lambda: newest(folder) != ready, process)  # noqa: B023
-            time.sleep(0.013 * kill)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        time.sleep(0.2)  # the ranks die with their group
-        parts += len(list(folder.glob(".step-*.part")))
-        for path in checkpoints(folder):
-            model, optimizer = model_of(corpus, path)
-            assert load_checkpoint(path, model, optimizer)["step"] == int(path.name[5:])
-            seen += 1
-    assert seen >= 2
-    last = int(newest(folder)[5:]) + 1
-    finish = table(tmp_path / "run", corpus, **changes)
-    train(build(TrainConfig, finish), stop_at=last)
-    train(build(TrainConfig, finish | {"run": str(tmp_path / "straight")}), stop_at=last)
-    a, b = (state_of(run, last) for run in (tmp_path / "run", tmp_path / "straight"))
-    if world == 1:
-        assert a == b
-    assert not list(folder.glob(".step-*.part"))
+    process = subprocess.Popen(
+        ["bash", "-c", text], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=env
+    )
+    try:
+        deadline = time.monotonic() + 100
+        while not checkpoints(folder):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.002)
+    finally:
+        kill_all(tmp_path)
+        process.wait()
+    for path in checkpoints(folder):
+        checked(path, ALONE)
+    done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, timeout=100, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1 and done.stdout.startswith("loss ")  # one of the two speaks
+    assert "resumed at step" in (tmp_path / "run" / "log.txt").read_text()
+    same_run(tmp_path / "run", alone(tmp_path / "straight", corpus, **changes))
 
 
-def newest(folder: Path) -> str:
-    return max((path.name for path in folder.glob("step-*")), default="")
+def kill_all(folder: Path) -> None:
+    """kill -9 for every process with the folder in its command line: torchrun's children have sessions of their own."""
+    while found := [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if int(path.parent.name) != os.getpid() and mentions(path, str(folder))
+    ]:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
-
-
-def model_of(corpus: Path, path: Path) -> tuple[Llama, torch.optim.AdamW]:
-    model = Llama(LlamaConfig(vocab_size=401, max_position_embeddings=32, hidden_size=32, intermediate_size=52,
-                              num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2))  # fmt: skip
-    return model, adamw(model, build(TrainConfig, {"corpus": "none"}).optim)
+def mentions(path: Path, text: str) -> bool:
+    try:
+        return text.encode() in path.read_bytes()
+    except OSError:  # it ended meanwhile
+        return False
