@@ -32,7 +32,8 @@ from llemma.run import read_json, read_jsonl
 from llemma.train.checkpoint import checkpoints, load_checkpoint
 from llemma.train.config import ModelSizes, OptimConfig, TrainConfig, learning_rate
 from llemma.train.data import Blocks, Mixture, pattern, permuted, round_keys, validation
-from llemma.train.loop import plan, train
+from llemma.train.loop import train
+from llemma.train.memory import plan
 from llemma.train.optim import adamw, set_rate
 
 SIZES = ModelSizes(

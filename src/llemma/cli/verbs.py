@@ -6,6 +6,7 @@ Imports of a verb stand in its function, so that ``llemma --help`` starts at onc
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -102,15 +103,22 @@ def _train(call: Call) -> int:
     loop = import_module("llemma.train.loop")
     if call.settings.trace:
         return _show_traced(loop.trace(call.settings), call.json)
+    if call.settings.launch:
+        from llemma.train.launch import script
+
+        print(script(call.settings))
+        return 0
     if call.settings.dry_run:
-        plan = loop.plan(call.settings)
+        memory = import_module("llemma.train.memory")
+        plan = memory.plan(call.settings)
         if call.json:
             print_json(plan)
         else:
-            for key, value in plan.items():
-                print(f"{key}: {value:,}" if isinstance(value, int) else f"{key}: {value}")
+            print(memory.shown(plan))
         return 0
     trained = loop.train(call.settings, call.progress)
+    if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes: the first speaks for all
+        return 0
     if call.json:
         print_json({"run": str(call.settings.run), "model": str(trained.model), **trained.metrics})
     else:

@@ -256,6 +256,14 @@ class Llama(Trainable):
         """Key and value heads."""
         return self.config.num_key_value_heads
 
+    def vocab_size(self) -> int:
+        """Entries of the vocabulary."""
+        return self.config.vocab_size
+
+    def max_context(self) -> int | None:
+        """The context the configuration names."""
+        return self.config.max_position_embeddings
+
     def save(self, folder: Path, *, end_id: int | None = None, state: Mapping[str, Tensor] | None = None) -> None:
         """Write ``config.json`` and the weights, in the precision they have, into an existing folder."""
         written = weights(self, state)

@@ -1,7 +1,7 @@
 """Opens a model for training: random weights, a Hugging Face folder or a hub name → ``Trainable``.
 
-Llama folders become our lean ``Llama``. On the ``meta`` device nothing is read but sizes, and those of the paper's
-models are known here, so that a plan needs neither weights nor a network.
+Llama folders become our lean ``Llama``, others run ``transformers``' code. On the ``meta`` device nothing is read
+but sizes, and those of the paper's models are known here, so that a plan needs neither weights nor a network.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def open_model(
         return _llama(replace(sizes, rope_theta=rope_theta or sizes.rope_theta), None, device, dtype, seed)
     folder = locate(init, weights=device != "meta")
     if not is_llama(folder):
-        raise ConfigError(f"init={init}: only models of the Llama family can be trained")
+        from llemma.models.hf import open_hf  # transformers takes seconds to import
+
+        return open_hf(folder, device=device, dtype=dtype, rope_theta=rope_theta)
     sizes = read_config(folder)
     return _llama(replace(sizes, rope_theta=rope_theta or sizes.rope_theta), folder, device, dtype, seed)
 

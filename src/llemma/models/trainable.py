@@ -46,6 +46,14 @@ class Trainable(nn.Module, ABC):
         """Key and value heads: tensor parallelism over more devices than that is impossible."""
 
     @abstractmethod
+    def vocab_size(self) -> int:
+        """Entries of the vocabulary."""
+
+    @abstractmethod
+    def max_context(self) -> int | None:
+        """The context the positions are made for; None when the model does not say."""
+
+    @abstractmethod
     def save(self, folder: Path, *, end_id: int | None = None, state: Mapping[str, Tensor] | None = None) -> None:
         """Write a Hugging Face model folder (it must exist) that ``transformers`` loads with equal logits.
 

@@ -1,10 +1,11 @@
 """Training checkpoints: weights and optimiser state as safetensors, written in the background, read at any world size.
 
 ``checkpoints/step-000100/`` appears by one rename when all of it is on the disk, so a folder of that name is
-complete; its files' sha256 stand in ``state.json`` and are checked on loading. One process writes a Hugging Face
-model folder with ``optimizer.safetensors`` beside it. Many write a file each with the parts they hold, in the layout of
-PyTorch's ``HuggingFaceStorageReader``, which reads both kinds into any other division of the tensors: nothing here
-is pickled. What a process writes needs no other process: only the rename waits, for files, not for messages.
+complete; its files' sha256 stand in ``state.json`` and are checked on loading. Of a Llama one process writes a Hugging
+Face model folder with ``optimizer.safetensors`` beside it. Many write a file each with the parts they hold, in the
+layout of PyTorch's ``HuggingFaceStorageReader``, which reads both kinds into any other division of the tensors: nothing
+here is pickled. What a process writes needs no other process: only the rename waits, for files, not for messages.
+Weights that are not learned (under LoRA) are not in it: they are those of ``init``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from torch.optim import AdamW
 
 from llemma.errors import DataError, RunError
 from llemma.models.files import save_tensors
+from llemma.models.llama import Llama
 from llemma.models.trainable import Trainable
 from llemma.run import read_json, sha256_file, sync_folder, write_json
 from llemma.train.parallel import ALONE, Mesh, part, writes
@@ -120,7 +122,7 @@ class Saver:
                 offsets[name] = mine.offset
                 yield name, self._copy(name, mine.local)
 
-        named = list(model.named_parameters())
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         weights = dict(pair for name, p in named for pair in copied(name, p))
         moments = {
             f"{name}.{key}": optimizer.state[p][key] for name, p in named if p in optimizer.state for key in MOMENTS
@@ -144,7 +146,10 @@ class Saver:
         final, beside = self.folder / f"step-{staged.step:06d}", self._part(staged.step)
         try:
             if self.mesh.world == 1:
-                model.save(beside, end_id=end_id, state=staged.weights)
+                if named_as_files(model):
+                    model.save(beside, end_id=end_id, state=staged.weights)
+                else:
+                    save_tensors(staged.weights, beside / "weights.safetensors")
                 save_tensors(staged.optimizer, beside / "optimizer.safetensors")
                 hashes = _hashes(sorted(beside.iterdir()))
             else:
@@ -213,9 +218,10 @@ def load_checkpoint(path: Path, model: Trainable, optimizer: AdamW, mesh: Mesh =
     Raises DataError, in every process, when a file does not have the sha256 it was written with.
     """
     state = checked(path, mesh)
-    targets: dict[str, Tensor] = dict(model.named_parameters())
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and state["updates"]:
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    targets: dict[str, Tensor] = dict(learned)
+    for name, parameter in learned.items():
+        if state["updates"]:
             slots = {key: torch.zeros_like(parameter) for key in MOMENTS}
             targets |= {f"{name}.{key}": tensor for key, tensor in slots.items()}
             count = torch.tensor(float(state["updates"]), device=mesh.device)
@@ -251,6 +257,11 @@ def read_into(targets: Mapping[str, Tensor], folder: Path, mesh: Mesh) -> None:
             load(own, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=mesh.mesh is None)
         except (CheckpointException, RuntimeError, ValueError) as error:
             raise DataError(f"the weights do not fit the model: {_last_line(error)}", where=folder) from error
+
+
+def named_as_files(model: Trainable) -> bool:
+    """Whether a checkpoint of one process is a Hugging Face folder: the names are, and all weights are learned."""
+    return isinstance(model, Llama) and all(p.requires_grad for p in model.parameters())
 
 
 def export(checkpoint: Path, model: Trainable, folder: Path, *, end_id: int | None, dtype: torch.dtype) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from llemma.config import check_seed, setting
+from llemma.errors import ConfigError
 from llemma.train.guard import GuardConfig
 from llemma.train.sft_config import SftConfig
 from llemma.train.tracking import TrackConfig
@@ -106,6 +107,7 @@ class TrainConfig:
     trace: str = setting("", "STEP:ROW:COLUMN: show the document behind a token of a batch, and stop")
     dry_run: bool = setting(False, "print parameters, tokens and memory, and stop")
     gpus: int = setting(1, "GPUs that dry_run and launch plan for")
+    gpus_per_node: int = setting(8, "GPUs of one machine, for launch")
     launch: Literal["", "torchrun", "slurm", "skypilot"] = setting("", "print a script that starts this run, and stop")
 
     def __post_init__(self) -> None:
@@ -142,7 +144,19 @@ class TrainConfig:
 # by the order of additions. What lies in the folders corpus and
 # init is held by sha256, so that a whole tree of runs may be moved.
 FREE = (
-    *("run", "corpus", "init", "keep", "keep_every", "save_async", "trace", "dry_run", "gpus", "launch"),
+    *(
+        "run",
+        "corpus",
+        "init",
+        "keep",
+        "keep_every",
+        "save_async",
+        "trace",
+        "dry_run",
+        "gpus",
+        "gpus_per_node",
+        "launch",
+    ),
     *("parallel", "micro_batch", "device", "track"),
 )
 
@@ -154,3 +168,14 @@ def learning_rate(optim: OptimConfig, step: int, steps: int) -> float:
     horizon = optim.horizon or steps
     progress = min(1.0, (step - optim.warmup) / max(1, horizon - optim.warmup))
     return optim.lr * (optim.final_ratio + (1 - optim.final_ratio) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def sizes(settings: ParallelConfig, world: int) -> tuple[int, int, int]:
+    """How ``world`` processes are laid out: (replicas, shards, tensor-parallel). Raises ConfigError."""
+    inner = settings.replicate * settings.tensor
+    if world % inner:
+        raise ConfigError(
+            f"parallel.replicate={settings.replicate} times parallel.tensor={settings.tensor} does not divide {world} "
+            f"process{'es' * (world > 1)}; start a multiple of {inner} with torchrun --nproc-per-node"
+        )
+    return settings.replicate, world // inner, settings.tensor

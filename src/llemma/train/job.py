@@ -19,9 +19,9 @@ from llemma.corpus.shards import fingerprint, read_manifest
 from llemma.errors import ConfigError, DataError
 from llemma.models.checkpoint import weights_fingerprint
 from llemma.models.llama import Llama, LlamaConfig, initial
-from llemma.models.open import PAPER, locate, open_model
+from llemma.models.open import locate, open_model
 from llemma.models.trainable import Trainable, count
-from llemma.run import read_json, sha256_file
+from llemma.run import sha256_file
 from llemma.tokens.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
 from llemma.train.batch import Batch
 from llemma.train.checkpoint import read_into
@@ -115,15 +115,16 @@ def described(config: TrainConfig, tokenizer: Tokenizer | None) -> Trainable:
             raise ConfigError("init=random needs the corpus, whose tokeniser says how many entries the vocabulary has")
         table |= {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": config.context}
         return open_model("random", build(LlamaConfig, table, where="model: "), device="meta")
-    vocabulary, positions = _declared(config.init)
+    model = open_model(config.init, device="meta", rope_theta=config.rope_theta)
+    vocabulary, positions = model.vocab_size(), model.max_context()
     if tokenizer is not None and vocabulary != tokenizer.vocab_size and not _padded(config, tokenizer, vocabulary):
         raise ConfigError(
             f"init={config.init} has {vocabulary} vocabulary entries, the corpus's tokeniser "
             f"{tokenizer.vocab_size}; build the corpus with tokenizer.path={config.init}"
         )
-    if positions < config.context:
+    if positions is not None and positions < config.context:
         raise ConfigError(f"context={config.context} is longer than init's {positions}")
-    return open_model(config.init, device="meta", rope_theta=config.rope_theta)
+    return model
 
 
 def build_model(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainable:
@@ -195,19 +196,6 @@ def _tokenizer(config: TrainConfig) -> Tokenizer:
     if path is not None and sha256_file(path) != expected:
         raise DataError("damaged, or not the tokeniser of the shards; delete the corpus and build it again", where=path)
     return load_tokenizer(config.corpus)
-
-
-def _declared(init: str) -> tuple[int, int]:
-    """Vocabulary entries and positions that a model's ``config.json`` declares."""
-    if init in PAPER and not Path(init).is_dir():
-        return PAPER[init].vocab_size, PAPER[init].max_position_embeddings
-    path = locate(init, weights=False) / "config.json"
-    table = read_json(path)
-    table = table.get("text_config") or table
-    try:
-        return int(table["vocab_size"]), int(table.get("max_position_embeddings", 2048))  # transformers' default
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError("no vocab_size, so no language model's; check init", where=path) from error
 
 
 def _padded(config: TrainConfig, tokenizer: Tokenizer, vocabulary: int) -> bool:

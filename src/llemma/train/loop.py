@@ -35,12 +35,11 @@ from llemma.train.config import FREE, TrainConfig, learning_rate
 from llemma.train.device import autocast, bf16_is_fast, device_name, set_threads, wants_bf16
 from llemma.train.guard import GuardState, Judged, judge, resumed
 from llemma.train.job import Job, chosen, on, prepare, targets_of
-from llemma.train.memory import plan
 from llemma.train.optim import adamw, set_rate
 from llemma.train.parallel import Mesh, clip, gradient_norm, last_of_step, start
 from llemma.train.tracking import Tracker, peak_memory, stated_peak, step_row
 
-__all__ = ["Trained", "bf16_is_fast", "plan", "set_threads", "trace", "train"]
+__all__ = ["Trained", "autocast", "bf16_is_fast", "set_threads", "trace", "train"]
 AHEAD = 2  # batches gathered while one is trained on
 
 

@@ -25,7 +25,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 from llemma.errors import ConfigError
 from llemma.models.trainable import Trainable
-from llemma.train.config import ParallelConfig
+from llemma.train.config import ParallelConfig, sizes
 
 AXES = ("dp_replicate", "dp_shard", "tp")
 
@@ -130,17 +130,6 @@ def start(settings: ParallelConfig, device: str = "auto") -> Iterator[Mesh]:
             dist.destroy_process_group()
 
 
-def sizes(settings: ParallelConfig, world: int) -> tuple[int, int, int]:
-    """How ``world`` processes are laid out: (replicas, shards, tensor-parallel). Raises ConfigError."""
-    inner = settings.replicate * settings.tensor
-    if world % inner:
-        raise ConfigError(
-            f"parallel.replicate={settings.replicate} times parallel.tensor={settings.tensor} does not divide {world} "
-            f"process{'es' * (world > 1)}; start a multiple of {inner} with torchrun --nproc-per-node"
-        )
-    return settings.replicate, world // inner, settings.tensor
-
-
 def _mesh(settings: ParallelConfig, place: torch.device) -> Mesh:
     world = dist.get_world_size()
     replicas, shards, tensor = sizes(settings, world)
@@ -197,16 +186,21 @@ def last_of_step(model: nn.Module, last: bool) -> None:
         model.set_is_last_backward(last)
 
 
-def _styles(model: Trainable, parts: int) -> dict[str, ParallelStyle]:
-    plan = model.tensor_plan()
-    if not plan:
+def divided(model: Trainable, parts: int) -> dict[str, str]:
+    """The model's tensor plan for so many processes. Raises ConfigError when it cannot be split so."""
+    plan = model.tensor_plan() if parts > 1 else {}
+    if parts > 1 and not plan:
         raise ConfigError("parallel.tensor: this architecture has no plan of what to split; use parallel.tensor=1")
     if model.kv_heads() % parts:
         raise ConfigError(
             f"parallel.tensor={parts} does not divide the model's {model.kv_heads()} key and value heads; use a divisor"
         )
+    return plan
+
+
+def _styles(model: Trainable, parts: int) -> dict[str, ParallelStyle]:
     kinds: dict[str, Callable[[], ParallelStyle]] = {"colwise": ColwiseParallel, "rowwise": RowwiseParallel}
-    return {name: kinds[how]() for name, how in plan.items()}
+    return {name: kinds[how]() for name, how in divided(model, parts).items()}
 
 
 def _checkpointed(forward: Callable[..., Any], kind: str) -> Callable[..., Any]:
