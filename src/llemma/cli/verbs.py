@@ -334,7 +334,9 @@ def _check(call: Call) -> int:
 def _report(call: Call) -> int:
     from llemma.plugins import import_module
 
-    path = import_module("llemma.report.page").write_report(list(call.settings.runs), call.settings.out)
+    settings = call.settings
+    page = import_module("llemma.report.page")
+    path = page.write_report(list(settings.runs), settings.out, refresh=settings.refresh)
     if call.json:
         print_json({"report": str(path)})
     else:

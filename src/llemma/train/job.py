@@ -45,6 +45,9 @@ class Rows(Protocol):
     def validation(self, rows: int) -> Mapping[str, Batch]:
         """Up to ``rows`` held-out rows of each part of the data that has some."""
 
+    def account(self) -> Mapping[str, Any]:
+        """What became of the data on the way to rows, for ``metrics.json`` and the plan."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
@@ -66,6 +69,10 @@ class Stream:
     def epochs(self, steps: int) -> Mapping[str, float]:
         """How often each source is read in ``steps`` steps."""
         return self.mixture.epochs(steps)
+
+    def account(self) -> Mapping[str, Any]:
+        """Nothing: the corpus's manifest says it."""
+        return {}
 
     def _batch(self, ids: np.ndarray) -> Batch:
         if self.end_id is None:

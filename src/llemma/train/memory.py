@@ -42,7 +42,7 @@ def plan(config: TrainConfig) -> Mapping[str, Any]:
         "optimizer_bytes": 8 * parameters,
     }
     if job:
-        found["epochs"] = job.rows.epochs(steps)
+        found |= {"epochs": job.rows.epochs(steps), **job.rows.account()}
     replicas, shards, tensor = sizes(config.parallel, config.gpus)
     share, left = divmod(config.batch_size, replicas * shards)
     if left:
