@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from llemma.config import resolve, setting, to_table
+from llemma.config import resolve, setting
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
 from llemma.evaluate.config import EvalConfig
 from llemma.evaluate.evaluate import evaluate
@@ -35,7 +35,9 @@ from llemma.run import atomic_write, cores, read_json, versions, write_json
 from llemma.sources import generated
 from llemma.train.config import ModelSizes, OptimConfig, TrainConfig
 from llemma.train.data import validation
-from llemma.train.loop import autocast, set_threads, train
+from llemma.train.device import autocast
+from llemma.train.loop import set_threads, train
+from llemma.train.sft_config import SftConfig
 
 GENERAL = {"prose": 0.02, "stdlib": 0.03}  # the paper's shares of general text and code beside the mathematics
 SFT_SEED = 10_000  # the examples are drawn with another seed than the documents: other wordings, partly other problems
@@ -78,7 +80,7 @@ def main() -> None:
         make(s, s.only)
         return
     with ThreadPoolExecutor(s.workers or cores()) as pool:
-        for done in pool.map(lambda seed: _process(seed), s.seeds):
+        for done in pool.map(_process, s.seeds):
             if done:
                 raise SystemExit(done)
     table = report(s)
@@ -109,7 +111,7 @@ def make(s: Settings, seed: int) -> None:
     for name, config in models.items():
         _once(folder / name / "model" / "config.json", lambda config=config: train(config))
         _measure(s, seed, name, folder / name)
-    for name, config in models.items():
+    for name in models:
         _once(folder / f"{name}-sft" / "model" / "config.json", lambda name=name: _fine_tune(s, seed, folder / name))
         _measure(s, seed, f"{name}-sft", folder / f"{name}-sft")
 
@@ -155,7 +157,8 @@ def _measure(s: Settings, seed: int, name: str, folder: Path) -> None:
         return
     config = EvalConfig(
         tasks=tuple(f"generated:{family}" for family in s.families), model=f"hf:{folder}", max_tokens=s.max_tokens,
-        run=folder.with_name(f"eval-{name}"), options={"shots": 0, "count": s.problems, "difficulty": [1, s.difficulty]},
+        run=folder.with_name(f"eval-{name}"),
+        options={"shots": 0, "count": s.problems, "difficulty": [1, s.difficulty]},
     )  # fmt: skip
     result = evaluate(config)
     accuracy = {task.task: next(m.value for m in task.metrics if m.name == "accuracy") for task in result.tasks}
@@ -200,7 +203,7 @@ def report(s: Settings) -> str:
         f"{datetime.date.today()}; {made['machine']}; {told}. Tokens: base {s.base_steps * tokens:,}, continued "
         f"{s.continued_steps * tokens:,} for every mixture, fine-tuning {s.sft_steps * tokens:,}. Seeds "
         f"{', '.join(map(str, s.seeds))}; mean and 95 % interval (Student's t, {len(s.seeds) - 1} degrees of freedom). "
-        f"Accuracy: {s.problems} problems of each family, greedy, no examples in the prompt, in %. Loss: nats per token."
+        f"Accuracy in %: {s.problems} problems of each family, greedy, no examples in the prompt. Loss: nats per token."
     )
     return f"{head}\n\n" + "\n".join(lines) + "\n"
 

@@ -108,6 +108,10 @@ def _train(call: Call) -> int:
 
         print(script(call.settings))
         return 0
+    if call.settings.export:
+        folder = import_module("llemma.train.job").exported(call.settings)
+        print_json({"model": str(folder)}) if call.json else print(folder)
+        return 0
     if call.settings.dry_run:
         memory = import_module("llemma.train.memory")
         plan = memory.plan(call.settings)
@@ -334,7 +338,9 @@ def _check(call: Call) -> int:
 def _report(call: Call) -> int:
     from llemma.plugins import import_module
 
-    path = import_module("llemma.report.page").write_report(list(call.settings.runs), call.settings.out)
+    settings = call.settings
+    page = import_module("llemma.report.page")
+    path = page.write_report(list(settings.runs), settings.out, refresh=settings.refresh)
     if call.json:
         print_json({"report": str(path)})
     else:

@@ -91,7 +91,9 @@ class TrainConfig:
     steps: int = setting(1000, "optimiser steps")
     epochs: float = setting(0.0, "data=sft: passes over the examples, in place of steps (0: steps)")
     optim: OptimConfig = setting(factory=OptimConfig, help="optimiser")
-    precision: Literal["auto", "fp32", "bf16"] = setting("auto", "arithmetic of matrix products; auto: bf16 where fast")
+    precision: Literal["auto", "fp32", "bf16", "fp8"] = setting(
+        "auto", "arithmetic of matrix products; auto: bf16 where fast; fp8: within blocks, the rest in bf16"
+    )
     z_loss: float = setting(0.0, "weight of the squared log of the softmax's denominator (PaLM: 1e-4)")
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to train; auto: a GPU if there is one")
     parallel: ParallelConfig = setting(factory=ParallelConfig, help="layout over processes and memory")
@@ -106,6 +108,7 @@ class TrainConfig:
     track: TrackConfig = setting(factory=TrackConfig, help="copies of the figures")
     valid_every: int = setting(0, "steps between validation losses (0: only at the end)")
     valid_batches: int = setting(4, "batches per source in a validation")
+    export: Path | None = setting(None, "write the newest checkpoint as a Hugging Face folder of this name, and stop")
     trace: str = setting("", "STEP:ROW:COLUMN: show the document behind a token of a batch, and stop")
     dry_run: bool = setting(False, "print parameters, tokens and memory, and stop")
     gpus: int = setting(1, "GPUs that dry_run and launch plan for")

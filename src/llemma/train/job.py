@@ -5,8 +5,10 @@ Everything that can be wrong with them is said here, before there is a run folde
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +27,7 @@ from llemma.plugins import import_module
 from llemma.run import sha256_file
 from llemma.tokens.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
 from llemma.train.batch import Batch
-from llemma.train.checkpoint import read_into
+from llemma.train.checkpoint import checkpoints, export, read_into
 from llemma.train.config import TrainConfig
 from llemma.train.data import Mixture, validation
 from llemma.train.device import thread_count, wants_bf16
@@ -44,6 +46,9 @@ class Rows(Protocol):
 
     def validation(self, rows: int) -> Mapping[str, Batch]:
         """Up to ``rows`` held-out rows of each part of the data that has some."""
+
+    def account(self) -> Mapping[str, Any]:
+        """What became of the data on the way to rows, for ``metrics.json`` and the plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,10 @@ class Stream:
     def epochs(self, steps: int) -> Mapping[str, float]:
         """How often each source is read in ``steps`` steps."""
         return self.mixture.epochs(steps)
+
+    def account(self) -> Mapping[str, Any]:
+        """Nothing: the corpus's manifest says it."""
+        return {}
 
     def _batch(self, ids: np.ndarray) -> Batch:
         if self.end_id is None:
@@ -129,12 +138,22 @@ def described(config: TrainConfig, tokenizer: Tokenizer | None) -> Trainable:
 
 
 def build_model(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainable:
+    """The model at step 0 on this process's device, with its z-loss; see ``_laid_out``."""
+    model = _laid_out(config, tokenizer, mesh)
+    for module in model.modules():
+        if isinstance(module, Trainable):
+            module.z_loss = config.z_loss
+    return model
+
+
+def _laid_out(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainable:
     """The model at step 0 on this process's device, laid out over the mesh: equal weights at every world size.
 
     Llamas are laid out before they have storage, so that no process ever holds a whole one; other architectures are
     read whole by every process first. Adapters learn in one process only.
     """
     model = described(config, tokenizer)
+    lay = partial(distribute, mesh=mesh, settings=config.parallel, fp8=config.precision == "fp8")
     bf16 = wants_bf16(config.precision, mesh.device.type)
     if config.lora.rank:
         if mesh.mesh is not None:
@@ -142,14 +161,14 @@ def build_model(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Traina
         adapted: Trainable = import_module("llemma.models.lora").open_lora(
             config.init, config.lora, seed=config.seed, rope_theta=config.rope_theta
         )
-        distribute(adapted, mesh, config.parallel, bf16=bf16)
+        lay(adapted, bf16=bf16)
         return adapted.to(mesh.device)
     if mesh.mesh is None or not isinstance(model, Llama):
         sizes = model.config if isinstance(model, Llama) else None
         whole = open_model(config.init, sizes, seed=config.seed, rope_theta=config.rope_theta)
-        distribute(whole, mesh, config.parallel, bf16=bf16)
+        lay(whole, bf16=bf16)
         return whole.to(mesh.device)
-    distribute(model, mesh, config.parallel, bf16=bf16)
+    lay(model, bf16=bf16)
     model.to_empty(device=mesh.device)
     model.tie()
     if config.init == "random":
@@ -158,6 +177,30 @@ def build_model(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Traina
     else:
         read_into(dict(model.named_parameters()), locate(config.init), mesh)
     return model
+
+
+def exported(config: TrainConfig) -> Path:
+    """``config.export`` as a model folder of the run's newest checkpoint, whatever number of processes wrote it.
+
+    Raises DataError when there is no checkpoint, or a damaged one.
+    """
+    assert config.export is not None
+    folder = config.run / "checkpoints"
+    found = checkpoints(folder)
+    if not found:
+        raise DataError("no checkpoint here to export; train first", where=folder)
+    if config.export.exists():
+        raise ConfigError(f"export={config.export} exists; choose another name")
+    if config.lora.rank:
+        raise ConfigError("export= writes whole models; adapters are merged by `llemma convert`")
+    tokenizer = _tokenizer(config)
+    beside = config.export.with_name(f".{config.export.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    export(found[-1], described(config, tokenizer), beside, end_id=tokenizer.end_id, dtype=torch.float32)
+    tokenizer.save(beside)
+    beside.rename(config.export)
+    return config.export
 
 
 def on(device: torch.device, array: np.ndarray | None) -> Tensor | None:

@@ -37,6 +37,7 @@ from llemma.train.guard import GuardState, Judged, judge, resumed
 from llemma.train.job import Job, chosen, on, prepare, targets_of
 from llemma.train.optim import adamw, set_rate
 from llemma.train.parallel import Mesh, clip, gradient_norm, last_of_step, start
+from llemma.train.sft import Examples
 from llemma.train.tracking import Tracker, peak_memory, stated_peak, step_row
 
 __all__ = ["Trained", "autocast", "bf16_is_fast", "set_threads", "trace", "train"]
@@ -109,6 +110,7 @@ def train(config: TrainConfig, progress: Progress = silent, *, stop_at: int | No
         if mesh.agree(done.exists() and (config.run / "model" / "config.json").exists()):
             return Trained(model=config.run / "model", metrics=read_json(done))
         model = jobs.build_model(job.config, job.tokenizer, mesh)
+        _refuse_packing(config, model)
         kept = Kept(newest=config.keep, every=config.keep_every)
         training = Training(
             job=job,
@@ -123,6 +125,7 @@ def train(config: TrainConfig, progress: Progress = silent, *, stop_at: int | No
         last = min(job.config.steps, job.config.steps if stop_at is None else stop_at)
         at = _resume(training)
         if run is not None:
+            _tell(job, run, progress)
             training = replace(training, tracker=stack.enter_context(_tracker(job, run)))
         held_out = job.rows.validation(config.batch_size * config.valid_batches)
         while at.step < last:
@@ -155,6 +158,27 @@ def _open(job: Job, mesh: Mesh) -> Run:
         settings["threads"] = 0
     other = stored.exists() and read_json(stored).get("settings", {}).get("threads") == 0
     return open_run(job.config.run, "train", settings, free=(*FREE, "threads") if other or not exact else FREE)
+
+
+def _refuse_packing(config: TrainConfig, model: Trainable) -> None:
+    """ConfigError for packed examples that would see each other."""
+    if config.data == "sft" and config.sft.packing and not getattr(model, "document_masks", True):
+        raise ConfigError(
+            f"{config.init}: this model cannot keep attention inside each example, as sft.packing=true needs; "
+            "use sft.packing=false"
+        )
+
+
+def _tell(job: Job, run: Run, progress: Progress) -> None:
+    """Say what became of the examples: all of it in the log, in a line where some could not be used."""
+    if not isinstance(job.rows, Examples):
+        return
+    lines = job.rows.told()
+    for line in lines:
+        run.log(line)
+    if job.rows.counts.dropped:
+        note = f"{lines[0]}; why the others are not stands in {run.folder / 'log.txt'}"
+        progress(Event(stage=f"train {run.folder.name}", note=note))
 
 
 def _tracker(job: Job, run: Run) -> Tracker:
@@ -363,5 +387,6 @@ def _finish(training: Training, run: Run) -> None:
         "epochs": job.rows.epochs(config.steps),
         "seconds": round(sum(row["seconds"] for row in steps), 1),
         "bf16": wants_bf16(config.precision, training.mesh.device.type),
+        **job.rows.account(),
     }
     run.write_json("metrics.json", metrics)

@@ -155,6 +155,20 @@ class Examples:
         piece = slice(self._starts[index], self._starts[index + 1])
         return self._ids[piece].astype(np.int64), self._learned[piece]
 
+    def account(self) -> dict[str, Any]:
+        """What became of the rows of the files."""
+        return {"examples": self.counts.to_json()}
+
+    def told(self) -> list[str]:
+        """The same in lines for people: what was dropped or cut, and the first rows that were."""
+        c = self.counts
+        lines = [
+            f"{c.used:,} of {c.rows:,} examples used, {c.held_out:,} held out, {c.cut:,} cut: {c.learned:,} of "
+            f"{c.tokens:,} tokens are learned; {c.packed_rows:,} rows, {c.filled:.0%} full"
+        ]
+        lines += [f"dropped: {n:,} × {reason}" for reason, n in c.dropped.items()]
+        return lines + [f"dropped: {where}: {reason}" for where, reason in c.examples]
+
     def fingerprint(self) -> str:
         """A sha256 of the files and the settings: a run that goes on must have the same."""
         said = to_table(self._config) | {"files": [sha256_file(path) for path in self._config.files]}
