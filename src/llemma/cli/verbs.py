@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,19 @@ def _train(call: Call) -> int:
     else:
         figures = trained.metrics
         print(f"loss {figures['final_loss']:.4f} after {figures['tokens']:,} tokens; model: {trained.model}")
+    return 0
+
+
+def _convert(call: Call) -> int:
+    from llemma.plugins import import_module
+
+    made = import_module("llemma.models.convert").convert(call.settings)
+    if call.json:
+        print_json({field.name: getattr(made, field.name) for field in fields(made)} | {"out": str(made.out)})
+        return 0
+    difference = "" if made.difference is None else f" (largest difference {made.difference:.1e})"
+    print(f"{made.out}: {made.parameters:,} parameters in {made.files} files, {made.bytes:,} bytes")
+    print(f"logits: {made.logits}{difference}")
     return 0
 
 
@@ -387,6 +400,11 @@ VERBS = {
     "train": Verb(
         summary="pretraining and continued pretraining; resumes an interrupted run",
         words="FILE.toml", settings="train.config:TrainConfig", run=_train,
+    ),
+    "convert": Verb(
+        summary="rewrite a model: vocabulary, RoPE base, precision, merged LoRA, file sizes; or to GGUF by llama.cpp",
+        words="IN OUT", settings="models.convert_config:ConvertConfig", run=_convert, field="paths",
+        interrupted="nothing was written; run the same command again",
     ),
     "eval": Verb(
         summary="sample, grade and score a model on tasks, with 95 % intervals",

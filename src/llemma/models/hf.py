@@ -165,7 +165,7 @@ class HfModel(Trainable):
         embeddings = {id(m.weight) for m in self.inner.modules() if isinstance(m, nn.Embedding)}
         matrices = 0.0
         for name, p in self.inner.named_parameters():
-            if p.ndim >= 2 and id(p) not in embeddings:
+            if p.ndim >= 2 and id(p) not in embeddings and ".lora_" not in name:
                 matrices += p.numel() * (active if "experts" in name else 1.0)
         head = self.inner.get_output_embeddings()
         if head is not None and id(head.weight) in embeddings:  # tied: looked up once, multiplied once

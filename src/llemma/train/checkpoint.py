@@ -190,7 +190,7 @@ class Saver:
     def _complete(self, final: Path, beside: Path, content: Mapping[str, Any]) -> None:
         write_json(beside / "state.json", {**content, "seal": _seal(content)})
         if final.exists():  # the same step again after a crash between rename and log
-            shutil.rmtree(final)
+            self._remove(final)
         os.replace(beside, final)
         sync_folder(self.folder)
         found = checkpoints(self.folder)
@@ -199,7 +199,14 @@ class Saver:
             stay |= {path for path in found if step_of(path) % self.kept.every == 0}
         for old in self.folder.glob("step-*"):  # the half-deleted ones of a killed process too
             if old not in stay:
-                shutil.rmtree(old)
+                self._remove(old)
+
+    def _remove(self, checkpoint: Path) -> None:
+        """Take the name away first: what has it is never half there."""
+        going = self.folder / f".{checkpoint.name}.old.part"
+        shutil.rmtree(going, ignore_errors=True)
+        os.replace(checkpoint, going)
+        shutil.rmtree(going)
 
 
 def checkpoints(folder: Path) -> list[Path]:

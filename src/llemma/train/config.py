@@ -10,6 +10,7 @@ from typing import Literal
 
 from llemma.config import check_seed, setting
 from llemma.errors import ConfigError
+from llemma.models.lora_config import LoraSettings
 from llemma.train.guard import GuardConfig
 from llemma.train.sft_config import SftConfig
 from llemma.train.tracking import TrackConfig
@@ -80,6 +81,7 @@ class TrainConfig:
     run: Path = setting(Path("runs/train"), "run folder; an interrupted run in it goes on")
     init: str = setting("random", "random, or a Hugging Face model folder or hub name to start from")
     rope_theta: float = setting(0.0, "another base of the rotary frequencies than init's (0: keep it)")
+    lora: LoraSettings = setting(factory=LoraSettings, help="adapters beside frozen weights")
     mixture: Mapping[str, float] = setting(factory=dict, help="weights of the sources (default: the corpus manifest's)")
     model: ModelSizes = setting(factory=ModelSizes, help="sizes when init=random")
     context: int = setting(256, "tokens per sequence")
@@ -127,6 +129,8 @@ class TrainConfig:
             raise ValueError("missing key corpus (corpus folder made by `llemma corpus`)")
         if self.data == "sft" and self.init == "random":
             raise ValueError("data=sft needs init=FOLDER, a model to fine-tune")
+        if self.lora.rank and self.init == "random":
+            raise ValueError("lora.rank needs init=FOLDER, a model to put adapters beside")
         if self.epochs and self.data != "sft":
             raise ValueError(f"epochs={self.epochs}: a corpus is read for steps=; epochs belong to data=sft")
         for name in ("epochs", "rope_theta", "micro_batch", "keep_every", "valid_every", "z_loss"):

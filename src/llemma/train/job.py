@@ -21,6 +21,7 @@ from llemma.models.checkpoint import weights_fingerprint
 from llemma.models.llama import Llama, LlamaConfig, initial
 from llemma.models.open import locate, open_model
 from llemma.models.trainable import Trainable, count
+from llemma.plugins import import_module
 from llemma.run import sha256_file
 from llemma.tokens.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
 from llemma.train.batch import Batch
@@ -138,10 +139,18 @@ def build_model(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Traina
     """The model at step 0 on this process's device, laid out over the mesh: equal weights at every world size.
 
     Llamas are laid out before they have storage, so that no process ever holds a whole one; other architectures are
-    read whole by every process first.
+    read whole by every process first. Adapters learn in one process only.
     """
     model = described(config, tokenizer)
     bf16 = wants_bf16(config.precision, mesh.device.type)
+    if config.lora.rank:
+        if mesh.mesh is not None:
+            raise ConfigError("lora.rank: adapters are trained by one process; start it without torchrun")
+        adapted: Trainable = import_module("llemma.models.lora").open_lora(
+            config.init, config.lora, seed=config.seed, rope_theta=config.rope_theta
+        )
+        distribute(adapted, mesh, config.parallel, bf16=bf16)
+        return adapted.to(mesh.device)
     if mesh.mesh is None or not isinstance(model, Llama):
         sizes = model.config if isinstance(model, Llama) else None
         whole = open_model(config.init, sizes, seed=config.seed, rope_theta=config.rope_theta)
