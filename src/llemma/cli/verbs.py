@@ -108,6 +108,10 @@ def _train(call: Call) -> int:
 
         print(script(call.settings))
         return 0
+    if call.settings.export:
+        folder = import_module("llemma.train.job").exported(call.settings)
+        print_json({"model": str(folder)}) if call.json else print(folder)
+        return 0
     if call.settings.dry_run:
         memory = import_module("llemma.train.memory")
         plan = memory.plan(call.settings)

@@ -94,6 +94,9 @@ class HfModel(Trainable):
             head = self.inner.get_output_embeddings()
             return linear_cross_entropy(made, head.weight, targets, self._output(), scale=scale), len(targets)
         total = F.cross_entropy(made.float(), targets, reduction="sum")
+        if self.z_loss:
+            extra = self.z_loss * made.float().logsumexp(-1).square().sum()
+            total = total + (extra - extra.detach())
         return total * (1 / max(len(targets), 1) if scale is None else scale), len(targets)
 
     def _hidden(self, given: Mapping[str, Any]) -> Tensor:
@@ -106,7 +109,8 @@ class HfModel(Trainable):
         scale = float(getattr(config, "logit_scale", None) or 1.0)  # Cohere multiplies, Granite divides
         scale /= float(getattr(config, "logits_scaling", None) or 1.0)
         bias = self.inner.get_output_embeddings().bias
-        return Output(bias=bias, scale=scale, softcap=getattr(config, "final_logit_softcapping", None))
+        softcap = getattr(config, "final_logit_softcapping", None)
+        return Output(bias=bias, scale=scale, softcap=softcap, z_loss=self.z_loss)
 
     def blocks(self) -> list[nn.Module]:
         """The transformer blocks: the modules that ``transformers`` would not split over devices."""

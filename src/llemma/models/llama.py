@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from llemma.config import setting
 from llemma.models.attention import causal
 from llemma.models.files import save_weights
-from llemma.models.loss import linear_cross_entropy
+from llemma.models.loss import Output, linear_cross_entropy
 from llemma.models.trainable import Trainable, counted, together
 from llemma.run import write_json
 
@@ -225,12 +225,13 @@ class Llama(Trainable):
     def loss(self, ids: Tensor, mask: Tensor | None = None, documents: Tensor | None = None) -> Tensor:
         """Mean cross-entropy in nats of predicting ids[:, 1:] from ids[:, :-1]; ids is (B, T + 1)."""
         hidden, targets = self._counted(ids, mask, documents)
-        return linear_cross_entropy(hidden, self.lm_head.weight, targets)
+        return linear_cross_entropy(hidden, self.lm_head.weight, targets, Output(z_loss=self.z_loss))
 
     def loss_sum(self, ids: Tensor, mask: Tensor | None = None, documents: Tensor | None = None) -> tuple[Tensor, int]:
         """The summed cross-entropy in nats of the counted targets, and how many they are."""
         hidden, targets = self._counted(ids, mask, documents)
-        return linear_cross_entropy(hidden, self.lm_head.weight, targets, scale=1.0), len(targets)
+        how = Output(z_loss=self.z_loss)
+        return linear_cross_entropy(hidden, self.lm_head.weight, targets, how, scale=1.0), len(targets)
 
     def _counted(self, ids: Tensor, mask: Tensor | None, documents: Tensor | None) -> tuple[Tensor, Tensor]:
         """Hidden states (N, width) and ids (N,) of the targets that count."""

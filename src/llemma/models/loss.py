@@ -6,6 +6,7 @@ are finished before the next begins. Exact: the result equals ``F.cross_entropy`
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK = 512  # rows; 512 x 2048 logits in fp32 are 4 MB
+GPU_CHUNK = 2048  # rows; 2048 x 32000 logits in fp32 are 262 MB, and the gradient of the weights is added up less often
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class Output:
     bias: Tensor | None = None  # (vocab,), added to the product
     scale: float = 1.0  # times the product
     softcap: float | None = None  # then softcap·tanh(logits / softcap)
+    z_loss: float = 0.0  # weight of the squared log of the softmax's denominator; in the gradient, not in the value
 
 
 PLAIN = Output()
@@ -40,17 +43,23 @@ def linear_cross_entropy(
 
     The mean over the targets (0 without any), or ``scale`` times their sum.
     """
-    if hidden.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        dtype = torch.get_autocast_dtype("cpu")
+    kind = hidden.device.type
+    if kind != "meta" and torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
     elif hidden.dtype != weight.dtype:  # a model that keeps its residual stream in fp32
         hidden = hidden.to(weight.dtype)
     scale = 1.0 / max(len(targets), 1) if scale is None else scale
     if not torch.is_grad_enabled():
         return _value(hidden, weight, targets, how) * scale
-    args = (hidden, weight, how.bias, targets, how.scale, how.softcap, scale)
+    args = (hidden, weight, how.bias, targets, how.scale, how.softcap, how.z_loss, scale)
     loss: Tensor = _Chunked.apply(*args)  # type: ignore[no-untyped-call]
     return loss
+
+
+def _chunks(hidden: Tensor) -> Iterator[slice]:
+    size = CHUNK if hidden.device.type == "cpu" else GPU_CHUNK
+    return (slice(start, start + size) for start in range(0, len(hidden), size))
 
 
 def _logits(h: Tensor, weight: Tensor, bias: Tensor | None, scale: float, softcap: float | None) -> Tensor:
@@ -67,9 +76,9 @@ def _logits(h: Tensor, weight: Tensor, bias: Tensor | None, scale: float, softca
 def _value(hidden: Tensor, weight: Tensor, targets: Tensor, how: Output) -> Tensor:
     """The summed loss alone, for validation."""
     total = torch.zeros((), device=hidden.device)
-    for start in range(0, len(hidden), CHUNK):
-        logits = _logits(hidden[start : start + CHUNK], weight, how.bias, how.scale, how.softcap)
-        total += F.cross_entropy(logits, targets[start : start + CHUNK], reduction="sum")
+    for chunk in _chunks(hidden):
+        logits = _logits(hidden[chunk], weight, how.bias, how.scale, how.softcap)
+        total += F.cross_entropy(logits, targets[chunk], reduction="sum")
     return total
 
 
@@ -85,6 +94,7 @@ class _Chunked(torch.autograd.Function):
         targets: Tensor,
         out_scale: float,
         softcap: float | None,
+        z_loss: float,
         scale: float,
     ) -> Tensor:
         d_hidden = torch.empty_like(hidden)
@@ -94,17 +104,20 @@ class _Chunked(torch.autograd.Function):
         d_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[2] else None
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         with torch.no_grad():
-            for start in range(0, len(hidden), CHUNK):
-                h, t = hidden[start : start + CHUNK], targets[start : start + CHUNK]
+            for chunk in _chunks(hidden):
+                h, t = hidden[chunk], targets[chunk]
                 logits = _logits(h, weight, bias, out_scale, softcap)
                 log_p = F.log_softmax(logits, dim=-1)
                 total -= log_p.gather(1, t[:, None]).sum()
+                log_z = logits[:, :1] - log_p[:, :1]
                 d_logits = log_p.exp_()
+                if z_loss:
+                    d_logits.mul_(1 + 2 * z_loss * log_z)
                 d_logits[torch.arange(len(t), device=t.device), t] -= 1.0
                 if softcap is not None:
                     d_logits = d_logits.mul_(1 - (logits / softcap).square_())
                 d_logits = d_logits.mul_(scale * out_scale).to(h.dtype)
-                d_hidden[start : start + CHUNK] = d_logits @ weight
+                d_hidden[chunk] = d_logits @ weight
                 if d_weight is not None:
                     d_weight += d_logits.T @ h
                 if d_bias is not None:
@@ -119,4 +132,4 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         made = (None if d is None else d * grads[0].to(d.dtype) for d in ctx.saved_tensors)
-        return (*made, None, None, None, None)
+        return (*made, None, None, None, None, None)

@@ -18,6 +18,8 @@ class Trainable(nn.Module, ABC):
     another document than the token before it does not count (None: a row is one stream, as in the Llemma recipe).
     """
 
+    z_loss: float = 0.0  # weight of the squared log of the softmax's denominator in the gradients (PaLM: 1e-4)
+
     @abstractmethod
     def loss_sum(self, ids: Tensor, mask: Tensor | None = None, documents: Tensor | None = None) -> tuple[Tensor, int]:
         """The summed cross-entropy in nats of the counted targets, and how many they are.

@@ -106,6 +106,7 @@ class TrainConfig:
     track: TrackConfig = setting(factory=TrackConfig, help="copies of the figures")
     valid_every: int = setting(0, "steps between validation losses (0: only at the end)")
     valid_batches: int = setting(4, "batches per source in a validation")
+    export: Path | None = setting(None, "write the newest checkpoint as a Hugging Face folder of this name, and stop")
     trace: str = setting("", "STEP:ROW:COLUMN: show the document behind a token of a batch, and stop")
     dry_run: bool = setting(False, "print parameters, tokens and memory, and stop")
     gpus: int = setting(1, "GPUs that dry_run and launch plan for")

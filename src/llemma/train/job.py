@@ -5,6 +5,7 @@ Everything that can be wrong with them is said here, before there is a run folde
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from llemma.plugins import import_module
 from llemma.run import sha256_file
 from llemma.tokens.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
 from llemma.train.batch import Batch
-from llemma.train.checkpoint import read_into
+from llemma.train.checkpoint import checkpoints, export, read_into
 from llemma.train.config import TrainConfig
 from llemma.train.data import Mixture, validation
 from llemma.train.device import thread_count, wants_bf16
@@ -141,6 +142,15 @@ def described(config: TrainConfig, tokenizer: Tokenizer | None) -> Trainable:
 
 
 def build_model(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainable:
+    """The model at step 0 on this process's device, with its z-loss; see ``_laid_out``."""
+    model = _laid_out(config, tokenizer, mesh)
+    for module in model.modules():
+        if isinstance(module, Trainable):
+            module.z_loss = config.z_loss
+    return model
+
+
+def _laid_out(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainable:
     """The model at step 0 on this process's device, laid out over the mesh: equal weights at every world size.
 
     Llamas are laid out before they have storage, so that no process ever holds a whole one; other architectures are
@@ -170,6 +180,30 @@ def build_model(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Traina
     else:
         read_into(dict(model.named_parameters()), locate(config.init), mesh)
     return model
+
+
+def exported(config: TrainConfig) -> Path:
+    """``config.export`` as a model folder of the run's newest checkpoint, whatever number of processes wrote it.
+
+    Raises DataError when there is no checkpoint, or a damaged one.
+    """
+    assert config.export is not None
+    folder = config.run / "checkpoints"
+    found = checkpoints(folder)
+    if not found:
+        raise DataError("no checkpoint here to export; train first", where=folder)
+    if config.export.exists():
+        raise ConfigError(f"export={config.export} exists; choose another name")
+    if config.lora.rank:
+        raise ConfigError("export= writes whole models; adapters are merged by `llemma convert`")
+    tokenizer = _tokenizer(config)
+    beside = config.export.with_name(f".{config.export.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    export(found[-1], described(config, tokenizer), beside, end_id=tokenizer.end_id, dtype=torch.float32)
+    tokenizer.save(beside)
+    beside.rename(config.export)
+    return config.export
 
 
 def on(device: torch.device, array: np.ndarray | None) -> Tensor | None:

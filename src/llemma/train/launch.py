@@ -32,7 +32,7 @@ def words(config: TrainConfig) -> list[str]:
     """The ``key=value`` words that give this configuration back, without what only plans and prints."""
     plain = TrainConfig(corpus=config.corpus, data=config.data, init=config.init)
     default = dict(_flat(to_table(plain)))
-    skipped = {"launch", "dry_run", "gpus", "gpus_per_node", "trace"}
+    skipped = {"launch", "dry_run", "export", "gpus", "gpus_per_node", "trace"}
     always = {"corpus", "data", "init", "run"}
     return [
         f"{key}={value}"

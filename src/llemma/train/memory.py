@@ -14,7 +14,7 @@ from typing import Any
 
 from llemma.errors import ConfigError
 from llemma.models.llama import Llama, LlamaConfig
-from llemma.models.loss import CHUNK
+from llemma.models.loss import GPU_CHUNK
 from llemma.models.trainable import Trainable
 from llemma.train.config import ParallelConfig, TrainConfig, sizes
 from llemma.train.job import Job, described, prepare
@@ -77,7 +77,7 @@ def per_gpu(model: Trainable, settings: ParallelConfig, gpus: int, tokens: int) 
     }
     if isinstance(model, Llama):
         c = model.config
-        found["loss_bytes"] = 4 * c.vocab_size * c.hidden_size + 10 * CHUNK * c.vocab_size
+        found["loss_bytes"] = 4 * c.vocab_size * c.hidden_size + 10 * GPU_CHUNK * c.vocab_size
         always = sum(found.values())
         activations = {policy: activation_bytes(c, policy, tokens, tensor) for policy in POLICIES}
         found["activations_bytes"] = activations
