@@ -20,8 +20,8 @@ DOC = ROOT / "docs" / "architecture.md"
 # Left never imports right. A name is a file or a folder of src/llemma.
 LAYERS = [
     {"errors", "records"},
-    {"config", "plugins", "run", "fetch", "sandbox"},
-    {"tokens", "numbers", "grade", "extract"},
+    {"config", "plugins", "run", "fetch", "sandbox", "cluster"},
+    {"tokens", "grade", "extract"},
     {"models", "sources", "backends", "provers"},
     {"corpus", "train", "tasks", "evaluate", "prove"},
     {"report"},
