@@ -511,8 +511,8 @@ sys.exit(main(["corpus", "recipe.toml", "run=" + sys.argv[1]]))
 def test_a_kill_before_any_rename_or_flush_is_survived(tmp_path):
     """Every moment at which the state of the disk changes, one after the other."""
     (tmp_path / "recipe.toml").write_text(
-        'shard_tokens = 2000\n[tokenizer]\nvocab_size = 300\n[sources.a]\nkind = "generated"\noptions.count = 100\n'
-        '[sources.b]\nkind = "generated"\noptions = { count = 50, seed = 1 }\n'
+        'shard_tokens = 4000\n[tokenizer]\nvocab_size = 300\n[sources.a]\nkind = "generated"\noptions.count = 60\n'
+        '[sources.b]\nkind = "generated"\noptions = { count = 20, seed = 1 }\n'
     )
 
     def run(folder: str, call: int) -> int:

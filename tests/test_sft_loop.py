@@ -1,4 +1,4 @@
-"""Fine-tuning and the guard in real runs: answers are learned, a resumed run has the same bits, bad steps are undone."""
+"""Fine-tuning and the guard in real runs: answers are learned, resumed runs have the same bits, bad steps undone."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ texts = st.text(max_size=30) | st.sampled_from(["", " ", END, f"a{END}b", "</s>"
 ids = st.text(min_size=1, max_size=8) | st.sampled_from(['"', "\\", "\n", "\ud83d", "\u2028", "a/b.py", "naïve ∑"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(st.tuples(ids, texts), max_size=12), max_size=4), st.integers(1, 60))
 @example([[("one", "")]], 1)
 @example([[], [("one", "x" * 200), ("two", "")], []], 1)

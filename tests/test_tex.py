@@ -467,3 +467,27 @@ def test_a_damaged_archive_gives_a_text_or_a_reason(at, value, packed):
     data[at % len(data)] = value
     found = extract_tex(gzip.compress(bytes(data), mtime=0) if packed else bytes(data), name="x")
     assert found.error or found.text is not None
+
+
+def test_a_named_file_takes_in_what_it_includes_and_nothing_else(tmp_path):
+    from llemma.extract.files import ExtractConfig, extract_rows
+
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "one.tex").write_text(r"One: $\R$ and \input{parts/two}.")
+    (tmp_path / "parts" / "two.tex").write_text("two")
+    (tmp_path / "mine.sty").write_text(r"\newcommand{\R}{\mathbb{R}}")
+    (tmp_path / "secret").write_text("SECRET")
+    (tmp_path / ".hidden.tex").write_text("SECRET")
+    (tmp_path / "link.tex").symlink_to(tmp_path / "secret")
+    (tmp_path.parent / "above.tex").write_text("SECRET")
+    asked = "".join(rf"\input{{{name}}}" for name in ("secret", ".hidden", "link", "../above", "/etc/passwd", "absent"))
+    main = tmp_path / "main.tex"
+    main.write_text(
+        rf"\documentclass{{article}}\usepackage{{mine}}\begin{{document}}\input{{parts/one}} {asked}\end{{document}}"
+    )
+    (row,) = extract_rows(ExtractConfig(paths=(str(main),)))
+    assert row["text"].split() == ["One:", r"$\mathbb{R}$", "and", "two."]
+    assert row["meta"]["files"] == ["main.tex", "mine.sty", "parts/one.tex", "parts/two.tex"]
+    assert len(row["meta"]["problems"]) == 6
+    rows = list(extract_rows(ExtractConfig(paths=(str(tmp_path),))))
+    assert "One" not in next(r for r in rows if r["id"] == str(main))["text"]

@@ -171,6 +171,18 @@ def test_the_end_mark_that_the_folder_names_goes_before_the_known_ones(tmp_path,
         assert load_tokenizer(tmp_path).end_id == 1
 
 
+def test_a_limit_in_the_file_cuts_no_document(tmp_path):
+    tokenizer = train_tokenizer(TEXTS, 300)
+    inner = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    inner.enable_truncation(max_length=8)
+    inner.enable_padding(length=64, pad_id=0, pad_token=END)
+    inner.save(str(tmp_path / "tokenizer.json"))
+    found = load_tokenizer(tmp_path)
+    assert len(tokenizer.encode(TEXTS[0] * 9)) > 64
+    for text in (TEXTS[0], TEXTS[0] * 9):
+        assert found.encode(text) == found.encode_batch([text])[0].tolist() == tokenizer.encode(text)
+
+
 def test_the_size_is_the_largest_id_and_one_where_ids_have_gaps():
     inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0, END: 7, "a": 65_540}, unk_token="?"))
     assert HuggingFaceTokenizer(inner).vocab_size == 65_541

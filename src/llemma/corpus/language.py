@@ -25,9 +25,12 @@ def prepare() -> None:
     _identifier()
 
 
-def identify(prose: str) -> tuple[str, float]:
-    """The language (ISO 639-1) of a text and the probability that the model gives it."""
+def identify(prose: str, *, whole: bool = False) -> tuple[str, float]:
+    """The language (ISO 639-1) of a text and the probability that the model gives it.
+
+    Of a long text two pieces are looked at, unless ``whole`` is set.
+    """
     middle = len(prose) // 2
-    text = prose if len(prose) <= 2 * PIECE else f"{prose[:PIECE]} {prose[middle : middle + PIECE]}"
+    text = prose if whole or len(prose) <= 2 * PIECE else f"{prose[:PIECE]} {prose[middle : middle + PIECE]}"
     code, probability = _identifier().classify(text)
     return str(code), float(probability)

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from llemma import plugins
 from llemma.config import setting, to_table
@@ -42,7 +42,9 @@ class SourceEntry:
 
     kind: str = setting("", "plug-in that yields the documents (default: the entry's own name)")
     weight: float = setting(1.0, "share of the training mixture, relative to the other sources")
-    rule: str = setting("", "language of the code rule that filters the files (empty: none)")
+    rule: str = setting("", "language of the code rule that filters the files; any: by their endings (empty: none)")
+    rules: Literal["llemma", "fixed"] = setting("llemma", "code rules: the paper's, or its faults mended")
+    test_theorems: tuple[str, ...] = setting((), "lists of theorems to cut out of Lean and Isabelle: files, or minif2f")
     quality: QualityEntry = setting(factory=QualityEntry, help="rules of quality for the documents")
     options: Mapping[str, Any] = setting(factory=dict, help="settings of the plug-in")
 
@@ -60,7 +62,7 @@ class TokenizerEntry:
     sample_bytes: int = setting(4_000_000, "bytes of text from each source it is trained on")
 
     def __post_init__(self) -> None:
-        if not 300 <= self.vocab_size <= 65_536:  # 256 bytes, the end mark, some merges; more is of no use to the texts
+        if not 300 <= self.vocab_size <= 65_536:  # 256 bytes, the end mark, some merges; a larger one comes by path
             raise ValueError(f"tokenizer.vocab_size={self.vocab_size} must lie in 300..65536")
 
 
@@ -134,7 +136,8 @@ def plan(config: CorpusConfig) -> dict[str, Any]:
     found: dict[str, Any] = {"run": str(config.run), "workers": config.workers or cores()}
     for name, parts in _parts(config).items():
         entry = config.sources[name]
-        stages = [f"at least {config.min_bytes} bytes", *([f"code rule {entry.rule}"] if entry.rule else [])]
+        coded = [f"code rule {entry.rule} ({entry.rules})"] if entry.rule else []
+        stages = [f"at least {config.min_bytes} bytes", *coded]
         if entry.quality.profile:
             stages += [
                 f"{entry.quality.profile}.{line}" for line in quality.describe(quality.load_profile(entry.quality))
@@ -162,7 +165,7 @@ def _parts(config: CorpusConfig) -> dict[str, list[Part]]:
     for name, entry in config.sources.items():
         options = source_options(name, entry.kind, entry.options)
         if entry.rule:
-            code_filter.rule(entry.rule)
+            code_filter.stage(entry.rule, entry.rules, entry.test_theorems)
         quality.check(entry.quality)
         pieces = split(name, entry.kind, options)
         if not pieces:
@@ -174,6 +177,8 @@ def _parts(config: CorpusConfig) -> dict[str, list[Part]]:
                 kind=entry.kind,
                 options=to_table(piece),
                 rule=entry.rule,
+                rules=entry.rules,
+                test_theorems=entry.test_theorems,
                 quality=entry.quality,
                 models=config.run / "quality",
                 min_bytes=config.min_bytes,

@@ -45,6 +45,8 @@ class Part:
     kind: str
     options: Mapping[str, Any]
     rule: str
+    rules: str
+    test_theorems: tuple[str, ...]
     quality: QualityEntry
     models: Path
     min_bytes: int
@@ -190,7 +192,7 @@ def _through(document: Document, stages: Iterable[Stage], removed: Counter[str])
 def _stages(part: Part) -> list[Stage]:
     stages = [_short(part.min_bytes)]
     if part.rule:
-        stages.append(_coded(code_filter.rule(part.rule)))
+        stages.append(code_filter.stage(part.rule, part.rules, part.test_theorems))
     if part.quality.profile:
         stages += [quality_stage(part.quality, part.models), _short(part.min_bytes)]  # lines may have been taken out
     return stages
@@ -202,10 +204,6 @@ def _short(min_bytes: int) -> Stage:
         return Outcome(document=document, reason="too short" if short else None)
 
     return stage
-
-
-def _coded(rule: code_filter.CodeRule) -> Stage:
-    return lambda document: Outcome(document=document, reason=code_filter.refusal(rule, document.text))
 
 
 def writable(text: str) -> str:

@@ -29,14 +29,16 @@ _PAUSE = 0.5  # seconds between two words about progress
 class Kind:
     """A format: the endings of its files' names, and the function that reads it (module of ``extract``: name).
 
-    ``archive`` formats hold many documents: their function is ``(path: Path, *, max_bytes: int) ->
-    Iterator[Extracted]``. ``starts`` are bytes that files of this kind begin with, for standard input and names
-    without a known ending.
+    A file of a format that is ``open`` takes in others from its folder when it is named itself: its function has the
+    parameter ``beside: Path | None``. ``archive`` formats hold many documents: their function is
+    ``(path: Path, *, max_bytes: int) -> Iterator[Extracted]``. ``starts`` are bytes that files of this kind begin
+    with, for standard input and names without a known ending.
     """
 
     endings: tuple[str, ...]
     function: str
     archive: bool = False
+    open: bool = False
     starts: tuple[bytes, ...] = ()
 
 
@@ -52,6 +54,7 @@ KINDS = {
     "tex": Kind(
         endings=(".tex", ".ltx", ".tex.gz"),
         function="tex:extract_tex",
+        open=True,
         starts=(b"\\documentclass", b"\\documentstyle", b"\\begin{document}", b"\\section", b"\\input"),
     ),
     "arxiv": Kind(endings=(".tar", ".tar.gz", ".tgz", ".gz"), function="arxiv:extract_arxiv", archive=True),
@@ -95,7 +98,7 @@ def extract_rows(config: ExtractConfig, *, progress: Progress = silent) -> Itera
     start = said = time.perf_counter()
     rows = errors = found = kept = 0
     for done, (name, kind) in enumerate(files):
-        for one in _documents(name, kind, config):
+        for one in _documents(name, kind, config, named=name in config.paths):
             rows, errors = rows + 1, errors + (one.error is not None)
             found, kept = found + one.formulas.found, kept + one.formulas.kept
             yield _row(name, kind, one)
@@ -157,8 +160,11 @@ def _files(given: str, kind: str) -> list[tuple[str, str]]:
     return found
 
 
-def _documents(name: str, kind: str, config: ExtractConfig) -> Iterator[Extracted]:
-    """The documents of one file; whatever goes wrong in it is a document with an error."""
+def _documents(name: str, kind: str, config: ExtractConfig, *, named: bool) -> Iterator[Extracted]:
+    """The documents of one file; whatever goes wrong in it is a document with an error.
+
+    ``named`` files were given themselves, not found in a folder.
+    """
     if kind and KINDS[kind].archive:
         pages = _function(kind)(Path(name), max_bytes=config.max_bytes)
         while True:
@@ -174,7 +180,8 @@ def _documents(name: str, kind: str, config: ExtractConfig) -> Iterator[Extracte
         known = kind or sniff(data)
         if known is None or KINDS[known].archive:
             raise DataError(f"its format cannot be told; say kind= one of {', '.join(KINDS)}", where=name)
-        one: Extracted = _function(known)(data, name=name)
+        more = {"beside": Path(name).parent} if KINDS[known].open and named and name != "-" else {}
+        one: Extracted = _function(known)(data, name=name, **more)
         return one
 
     one = boundary(extract)

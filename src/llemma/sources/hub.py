@@ -61,6 +61,22 @@ DATASETS = {
         meta=("url", "score", "int_score", "language", "language_score", "token_count", "snapshot_type", "metadata"),
         packed=("metadata",),
     ),
+    "bigcode/the-stack-dedup": Columns(  # gated: HF_TOKEN of an account that accepted its terms
+        files="data/{subset}/*.parquet",
+        subset="*",
+        text="content",
+        meta=(
+            "max_stars_repo_path",
+            "max_stars_repo_name",
+            "max_stars_repo_head_hexsha",
+            "max_stars_repo_licenses",
+            "lang",
+            "ext",
+        ),
+    ),
+    "bigcode/starcoderdata": Columns(
+        files="{subset}/*.parquet", subset="*", text="content", meta=("max_stars_repo_path", "max_stars_repo_name")
+    ),
 }
 
 

@@ -68,6 +68,8 @@ class HuggingFaceTokenizer:
         """``end`` names the end mark; without it the known names are tried."""
         self._inner = inner
         inner.encode_special_tokens = True  # or a text that holds "<|endoftext|>" could end a document
+        inner.no_truncation()  # a file may carry a limit, and would then silently cut every document
+        inner.no_padding()
         names = ENDS if end is None else (end, *ENDS)
         self._end = next((name for name in names if inner.token_to_id(name) is not None), None)
         self.end_id: int | None = inner.token_to_id(self._end) if self._end else None

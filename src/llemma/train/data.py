@@ -26,8 +26,20 @@ ROUNDS = 4  # of the Feistel network
 class Mixture:
     """The training rows of a corpus, mixed by weight."""
 
-    def __init__(self, corpus: Path, weights: Mapping[str, float], *, context: int, batch_size: int, seed: int) -> None:
-        """Raises ConfigError for weights of unknown sources, DataError for damaged or too short shards."""
+    def __init__(
+        self,
+        corpus: Path,
+        weights: Mapping[str, float],
+        *,
+        context: int,
+        batch_size: int,
+        seed: int,
+        verify: bool = True,
+    ) -> None:
+        """Raises ConfigError for weights of unknown sources, DataError for damaged or too short shards.
+
+        Without ``verify`` only the length of a shard is checked, not its sha256 (half a second for a gigabyte).
+        """
         manifest = read_manifest(corpus)
         sources = manifest["sources"]
         weights = dict(weights) or {name: entry["weight"] for name, entry in sources.items()}
@@ -39,7 +51,7 @@ class Mixture:
             raise ConfigError("the weights of the mixture must sum to something positive")
         self.context, self.batch_size, self.seed = context, batch_size, seed
         self._corpus = corpus
-        self._blocks = [Blocks(corpus, manifest, name, "train", context) for name in self.names]
+        self._blocks = [Blocks(corpus, manifest, name, "train", context, verify=verify) for name in self.names]
         self._sizes = np.array([len(blocks) for blocks in self._blocks])
         self._pattern = pattern([weights[name] for name in self.names], PERIOD)
         self._counts = np.bincount(self._pattern, minlength=len(self.names))
@@ -106,10 +118,14 @@ class Mixture:
 class Blocks:
     """The blocks of ``context`` tokens (and the one after) of one source and split, over all its shards."""
 
-    def __init__(self, corpus: Path, manifest: Mapping[str, Any], source: str, split: str, context: int) -> None:
+    def __init__(
+        self, corpus: Path, manifest: Mapping[str, Any], source: str, split: str, context: int, *, verify: bool = True
+    ) -> None:
         """Raises DataError when the source has no full block in this split."""
         chosen = [s for s in manifest["shards"] if s["source"] == source and s["split"] == split]
-        arrays = [open_shard(corpus, shard).view(np.ndarray) for shard in chosen]  # a memmap's own slices are slow
+        arrays = [
+            open_shard(corpus, shard, verify=verify).view(np.ndarray) for shard in chosen
+        ]  # a memmap's own slices are slow
         self._files = [str(shard["file"]) for shard in chosen]
         self._windows = [
             np.lib.stride_tricks.sliding_window_view(a, context + 1) if len(a) > context else None for a in arrays

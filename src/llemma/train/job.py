@@ -110,10 +110,15 @@ def prepare(config: TrainConfig) -> Job:
     return Job(config=config, tokenizer=tokenizer, rows=rows, data=data, settings=settings)
 
 
-def mixture(config: TrainConfig) -> Mixture:
-    """The training rows of the corpus."""
+def mixture(config: TrainConfig, *, verify: bool = True) -> Mixture:
+    """The training rows of the corpus; without ``verify`` its shards are not read through first."""
     return Mixture(
-        config.corpus, config.mixture, context=config.context, batch_size=config.batch_size, seed=config.seed
+        config.corpus,
+        config.mixture,
+        context=config.context,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        verify=verify,
     )
 
 

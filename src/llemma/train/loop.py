@@ -147,7 +147,7 @@ def trace(config: TrainConfig) -> Traced:
         raise ConfigError(f"trace={config.trace} is not STEP:ROW:COLUMN such as 1200:0:17")
     if config.data != "corpus":
         raise ConfigError("trace= shows documents of a corpus; this run has data=sft")
-    return described(config.corpus, jobs.mixture(config).trace(*map(int, numbers)))
+    return described(config.corpus, jobs.mixture(config, verify=False).trace(*map(int, numbers)))
 
 
 def _open(job: Job, mesh: Mesh) -> Run:

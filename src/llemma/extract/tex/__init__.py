@@ -12,6 +12,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from llemma.config import setting
@@ -21,7 +22,7 @@ from llemma.extract.tex.decode import DECIDED, declared
 from llemma.extract.tex.expand import Expander
 from llemma.extract.tex.flatten import Flat, Flattener
 from llemma.extract.tex.modes import count_formulas, settle
-from llemma.extract.tex.project import Limits, Project, Refusal, open_project
+from llemma.extract.tex.project import Beside, Limits, Project, Refusal, open_project
 
 __all__ = [
     "Limits",
@@ -75,10 +76,17 @@ class Paper:
     problems: tuple[str, ...] = ()
 
 
-def extract_tex(data: bytes, *, name: str, options: TexOptions = TexOptions()) -> Extracted:
-    """The paper in a ``.tex`` file, a tar or a gzip stream of either; input that has no text is ``error``."""
+def extract_tex(data: bytes, *, name: str, options: TexOptions = TexOptions(), beside: Path | None = None) -> Extracted:
+    """The paper in a ``.tex`` file, a tar or a gzip stream of either; input that has no text is ``error``.
+
+    ``beside`` is the folder in which files are looked for that a single file includes.
+    """
     project = open_project(data, name=posixpath.basename(name))
-    return Extracted(text="", error=project.reason) if isinstance(project, Refusal) else clean_project(project, options)
+    if isinstance(project, Refusal):
+        return Extracted(text="", error=project.reason)
+    if beside is not None and len(project.files) == 1:
+        project = replace(project, files=Beside(project, beside))
+    return clean_project(project, options)
 
 
 def clean_project(project: Project, options: TexOptions = TexOptions()) -> Extracted:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TEXT_ENDINGS = (".tex", ".ltx", ".latex", ".bbl", ".sty", ".cls", ".def", ".tikz", ".inc", ".txt", ".xxx", ".json")
+_BESIDE = (".tex", ".ltx", ".latex", ".bbl", ".sty", ".cls", ".def", ".tikz", ".inc")
 _PIECE = 1 << 20  # bytes inflated at a time
 
 
@@ -92,6 +93,41 @@ def read_folder(folder: Path, limits: Limits = Limits()) -> Project | Refusal:
         total += size
         found[relative] = path.read_bytes()
     return Project(files=found, left_out=tuple(left)) if found else Refusal(reason="the folder holds no TeX")
+
+
+class Beside(Mapping[str, bytes]):
+    """One file, and those of its folder that it asks for: each is read when it is looked up, within the limits.
+
+    Only names that end as TeX's files do, no links and nothing hidden: a paper from elsewhere gets at nothing else.
+    """
+
+    def __init__(self, project: Project, folder: Path, limits: Limits = Limits()) -> None:
+        self._read = dict(project.files)
+        self._folder, self._limits = folder, limits
+        self._left = limits.text_bytes - sum(map(len, self._read.values()))
+
+    def __getitem__(self, name: str) -> bytes:
+        if name not in self._read:
+            self._read[name] = self._load(name)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read)
+
+    def __len__(self) -> int:
+        return len(self._read)
+
+    def _load(self, name: str) -> bytes:
+        path = self._folder / name
+        parents = [path, *path.parents][: len(Path(name).parts)]
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if inside(name) != name or hidden or not name.lower().endswith(_BESIDE) or any(p.is_symlink() for p in parents):
+            raise KeyError(name)
+        if not path.is_file() or not path.stat().st_size <= min(self._limits.file_bytes, self._left):
+            raise KeyError(name)
+        data = path.read_bytes()
+        self._left -= len(data)
+        return data
 
 
 def _walk(folder: Path) -> Iterator[Path]:
