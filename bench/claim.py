@@ -203,7 +203,8 @@ def report(s: Settings) -> str:
         f"{datetime.date.today()}; {made['machine']}; {told}. Tokens: base {s.base_steps * tokens:,}, continued "
         f"{s.continued_steps * tokens:,} for every mixture, fine-tuning {s.sft_steps * tokens:,}. Seeds "
         f"{', '.join(map(str, s.seeds))}; mean and 95 % interval (Student's t, {len(s.seeds) - 1} degrees of freedom). "
-        f"Accuracy in %: up to {s.problems} problems of each family, greedy, no examples in the prompt. Loss: nats per token."
+        f"Accuracy in %: up to {s.problems} problems of each family, greedy, no examples in the prompt. Loss: nats per "
+        "token."
     )
     return f"{head}\n\n" + "\n".join(lines) + "\n"
 
