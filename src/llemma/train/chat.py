@@ -1,9 +1,9 @@
 """Chat templates: messages → pieces of text of which it is known who wrote them.
 
-The template is the model's own Jinja text, run in Jinja's sandbox as ``transformers`` does. Each message is rendered as a
-placeholder and put back afterwards, so that a content which spells ``<|im_end|>`` stays text, and the border between the
-template's words and an answer is known exactly. That a template strips contents is seen and done; a chat for which the
-pieces are not the rendering, such as thoughts taken out of an answer, is refused. ``strftime_now`` is left out: a
+The template is the model's own Jinja text, run in Jinja's sandbox as ``transformers`` does. Each message is rendered as
+a placeholder and put back afterwards, so that a content which spells ``<|im_end|>`` stays text, and the border between
+the template's words and an answer is known exactly. That a template strips contents is seen and done; a chat for which
+the pieces are not the rendering, such as thoughts taken out of an answer, is refused. ``strftime_now`` is left out: a
 template that prints today's date would give other tokens tomorrow.
 """
 
