@@ -278,9 +278,9 @@ def test_the_newest_and_every_so_many_stay(tmp_path: Path) -> None:
 
 def test_what_goes_wrong_in_the_background_is_raised_by_the_next_save_or_the_end(tmp_path: Path) -> None:
     model, optimizer = small()
-    (tmp_path / "step-000001").write_bytes(b"a file in the way")
-    with pytest.raises(OSError), Saver(tmp_path, ALONE, Kept(newest=2), background=True) as saver:
-        saver.save(1, model, optimizer, end_id=0, state={})
+    with pytest.raises(TypeError, match="JSON"), Saver(tmp_path, ALONE, Kept(newest=2), background=True) as saver:
+        saver.save(1, model, optimizer, end_id=0, state={"what": object()})
+    assert checkpoints(tmp_path) == []
     assert not list(tmp_path.glob(".*.part"))
 
 

@@ -91,7 +91,9 @@ class TrainConfig:
     steps: int = setting(1000, "optimiser steps")
     epochs: float = setting(0.0, "data=sft: passes over the examples, in place of steps (0: steps)")
     optim: OptimConfig = setting(factory=OptimConfig, help="optimiser")
-    precision: Literal["auto", "fp32", "bf16"] = setting("auto", "arithmetic of matrix products; auto: bf16 where fast")
+    precision: Literal["auto", "fp32", "bf16", "fp8"] = setting(
+        "auto", "arithmetic of matrix products; auto: bf16 where fast; fp8: within blocks, the rest in bf16"
+    )
     z_loss: float = setting(0.0, "weight of the squared log of the softmax's denominator (PaLM: 1e-4)")
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to train; auto: a GPU if there is one")
     parallel: ParallelConfig = setting(factory=ParallelConfig, help="layout over processes and memory")

@@ -12,9 +12,9 @@ from llemma.run import cores
 
 
 def wants_bf16(precision: str, device: str = "cpu") -> bool:
-    """Whether matrix products are made in bf16: when asked for, or (auto) when the device is fast at it."""
+    """Whether products are made in bf16 (fp8: those not in fp8): when asked for, or (auto) where it is fast."""
     fast = torch.cuda.is_bf16_supported() if device == "cuda" else bf16_is_fast()
-    return precision == "bf16" or (precision == "auto" and fast)
+    return precision in ("bf16", "fp8") or (precision == "auto" and fast)
 
 
 def autocast(precision: str, device: str = "cpu") -> AbstractContextManager[Any]:

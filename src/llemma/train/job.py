@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -157,6 +158,7 @@ def _laid_out(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainabl
     read whole by every process first. Adapters learn in one process only.
     """
     model = described(config, tokenizer)
+    lay = partial(distribute, mesh=mesh, settings=config.parallel, fp8=config.precision == "fp8")
     bf16 = wants_bf16(config.precision, mesh.device.type)
     if config.lora.rank:
         if mesh.mesh is not None:
@@ -164,14 +166,14 @@ def _laid_out(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainabl
         adapted: Trainable = import_module("llemma.models.lora").open_lora(
             config.init, config.lora, seed=config.seed, rope_theta=config.rope_theta
         )
-        distribute(adapted, mesh, config.parallel, bf16=bf16)
+        lay(adapted, bf16=bf16)
         return adapted.to(mesh.device)
     if mesh.mesh is None or not isinstance(model, Llama):
         sizes = model.config if isinstance(model, Llama) else None
         whole = open_model(config.init, sizes, seed=config.seed, rope_theta=config.rope_theta)
-        distribute(whole, mesh, config.parallel, bf16=bf16)
+        lay(whole, bf16=bf16)
         return whole.to(mesh.device)
-    distribute(model, mesh, config.parallel, bf16=bf16)
+    lay(model, bf16=bf16)
     model.to_empty(device=mesh.device)
     model.tie()
     if config.init == "random":

@@ -24,6 +24,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, Ro
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from llemma.errors import ConfigError
+from llemma.models.fp8 import to_fp8
 from llemma.models.trainable import Trainable
 from llemma.train.config import ParallelConfig, sizes
 
@@ -149,15 +150,20 @@ def _mesh(settings: ParallelConfig, place: torch.device) -> Mesh:
 # The model over the mesh
 
 
-def distribute(model: Trainable, mesh: Mesh, settings: ParallelConfig, *, bf16: bool) -> None:
+def distribute(model: Trainable, mesh: Mesh, settings: ParallelConfig, *, bf16: bool, fp8: bool = False) -> None:
     """Split, checkpoint, compile and shard a model in place; its weights may still be on the meta device.
 
     Under a mesh with ``bf16``, weights are gathered and used in bf16 while their masters, gradients and the optimiser's
-    state stay in fp32; without a mesh that is the loop's autocast. Raises ConfigError when the plan does not fit.
+    state stay in fp32; without a mesh that is the loop's autocast. ``fp8`` is for the products within blocks. Raises
+    ConfigError when the plan does not fit.
     """
+    if fp8 and settings.tensor > 1:
+        raise ConfigError("precision=fp8 needs parallel.tensor=1: split products are made in bf16 only")
     if mesh.mesh is not None and settings.tensor > 1:
         parallelize_module(model, mesh.mesh["tp"], _styles(model, settings.tensor))
     for block in model.blocks():
+        if fp8:
+            to_fp8(block)
         if settings.checkpointing != "none":
             block.forward = _checkpointed(block.forward, settings.checkpointing)
         if settings.compile:
