@@ -20,7 +20,7 @@ DOC = ROOT / "docs" / "architecture.md"
 # Left never imports right. A name is a file or a folder of src/llemma.
 LAYERS = [
     {"errors", "records"},
-    {"config", "plugins", "run", "fetch", "sandbox"},
+    {"config", "plugins", "run", "fetch", "sandbox", "cluster"},
     {"tokens", "numbers", "grade", "extract"},
     {"models", "sources", "backends", "provers"},
     {"corpus", "train", "tasks", "evaluate", "prove"},

@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
+from corpora import read_back, snapshot
 from llemma.config import build, resolve
 from llemma.corpus.mathscore import load_mathscore
-from llemma.corpus.pipeline import CorpusConfig, build_corpus, plan
+from llemma.corpus.pipeline import CorpusConfig, build_corpus
+from llemma.corpus.plan import plan
 from llemma.corpus.quality_models import ExampleSource, QualityConfig, default_sources, train_models
 from llemma.corpus.shards import read_manifest
 from llemma.errors import ConfigError, DataError
-from test_corpus import read_back, snapshot
 
 MARKED = (
     "Theorem {0}. Let $f_{{{0}}}$ be a continuous function on a compact set of the real line. Then the function is "
@@ -70,7 +71,14 @@ def recipe(run: Path, pages: Path, model: Path, **keys: Any) -> CorpusConfig:
     }
     return build(
         CorpusConfig,
-        {"run": str(run), "tokenizer": {"vocab_size": 400}, "sources": {"web": source}, "valid_share": 0, **keys},
+        {
+            "run": str(run),
+            "tokenizer": {"vocab_size": 400},
+            "sources": {"web": source},
+            "valid_share": 0,
+            "decontaminate": {"tasks": ["none"]},
+            **keys,
+        },
     )
 
 
@@ -228,7 +236,7 @@ def test_a_recipe_goes_from_web_pages_to_tokens(tmp_path, model):
     assert len(pieces) == 3
     assert [d for piece in pieces for d in html.documents(piece)] == list(html.documents(whole))
     words = [f"sources.web.options.paths={tmp_path / 'pages'}", f"sources.web.quality.mathscore={model}"]
-    words += [f"run={tmp_path / 'run'}", "workers=2", "tokenizer.vocab_size=400"]
+    words += [f"run={tmp_path / 'run'}", "workers=2", "tokenizer.vocab_size=400", "decontaminate.tasks=none"]
     recipe = Path(__file__).resolve().parents[1] / "experiments" / "web-math-small.toml"
     source = build_corpus(resolve(CorpusConfig, files=[recipe], words=words))["sources"]["web"]
     assert source["documents"] == 20
@@ -286,11 +294,12 @@ def test_the_default_sources_are_what_is_installed():
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_build_in_several_processes_survives_kills(tmp_path, model):
-    """kill -9 at three moments while parts are read by two processes."""
+    """kill -9 at two moments while parts are read by two processes."""
     for file in range(16):
         write(tmp_path / "pages", 60, file=file)
     (tmp_path / "recipe.toml").write_text(
-        "valid_share = 0.1\n[tokenizer]\nvocab_size = 400\n[sources.web]\nkind = 'jsonl'\noptions.paths = ['pages']\n"
+        "valid_share = 0.1\ndecontaminate.tasks = ['none']\n"
+        "[tokenizer]\nvocab_size = 400\n[sources.web]\nkind = 'jsonl'\noptions.paths = ['pages']\n"
         f"quality = {{ profile = 'llemma', mathscore = '{model}' }}\n"
     )
 
@@ -302,7 +311,7 @@ def test_a_build_in_several_processes_survives_kills(tmp_path, model):
     assert start("whole").wait(200) == 0
     whole = time.perf_counter() - began
     moments, kills = random.Random(0), 0
-    while kills < 3:
+    while kills < 2:
         process = start("killed")
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(moments.uniform(0.3, 0.7) * whole)

@@ -207,8 +207,14 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path):
     an_eval(tmp_path / "run<script>" / "eval", rows)
     corpus = start(tmp_path / "run<script>" / "corpus", "corpus", **{"<script>": attack})
     source = {"documents": 1, "dropped": dict.fromkeys(HOSTILE, 1)}
+    source |= {"read": {"documents": 3}, "splits": {"documents": dict.fromkeys(HOSTILE, 1)}}
+    clusters = [{"size": 2, "documents": [text], "text": text} for text in HOSTILE]
     put(corpus / "manifest.json", {
-        "sources": dict.fromkeys(HOSTILE, source), "samples": {text: [{"id": text, "text": text}] for text in HOSTILE}
+        "sources": dict.fromkeys(HOSTILE, source), "samples": {text: [{"id": text, "text": text}] for text in HOSTILE},
+        "left_out": dict.fromkeys(HOSTILE, attack), "held_out": {"tasks": HOSTILE, "items": attack},
+        "mixture": {text: {"share": 0.5, "epochs": attack, "budget": 1e400} for text in HOSTILE},
+        "duplicates": {"exact": 1, "largest": clusters},
+        "stages": {text: {"seconds": 0, "bytes": 1} for text in HOSTILE},
     })  # fmt: skip
     train = a_training(tmp_path / "run<script>" / "train$x$")
     put_rows(train / "rows.jsonl", [{"step": s, "loss": 3 - s, "valid": dict.fromkeys(HOSTILE, s)} for s in (0, 1, 2)])

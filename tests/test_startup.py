@@ -11,7 +11,18 @@ import pytest
 
 import llemma.cli
 
-HEAVY = {"torch", "transformers", "tokenizers", "safetensors", "pyarrow", "scipy", "sympy", "matplotlib", "jinja2"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "pyarrow",
+    "scipy",
+    "sympy",
+    "matplotlib",
+    "jinja2",
+    "numba",
+}
 VERBS = tuple(llemma.cli.VERBS)
 LIMIT = 0.3  # seconds, of the whole process
 
@@ -55,6 +66,7 @@ print(json.dumps(sorted(m.partition(".")[0] for m in sys.modules)))
     assert "numpy" not in loaded or words in (
         ["tour", "--help"],
         ["corpus", "--help"],
+        ["dedup", "--help"],
         ["quality", "--help"],
         ["eval", "--help"],
     )

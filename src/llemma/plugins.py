@@ -43,6 +43,7 @@ EXTRA_OF = {
     "selectolax": "corpus",
     "fastwarc": "corpus",
     "zstandard": "corpus",
+    "numba": "corpus",
 }
 
 

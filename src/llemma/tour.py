@@ -131,7 +131,7 @@ _Stages = tuple[CorpusConfig, tuple[TrainConfig, TrainConfig], list[tuple[str, E
 def _stages(config: TourConfig, with_gsm8k: bool) -> _Stages:
     """The settings of every stage: a mistake in them is found here, before the first stage."""
     try:
-        stages = _recipe(config), _trainings(config), _evaluations(config, with_gsm8k)
+        stages = _recipe(config, with_gsm8k), _trainings(config), _evaluations(config, with_gsm8k)
     except ValueError as error:  # raised by the settings classes of the stages
         raise ConfigError(str(error)) from error
     for _, settings in stages[2]:
@@ -213,7 +213,7 @@ def _told(result: ProveResult) -> str:
     return f"theorems proved and checked by {result.prover}: {', '.join(parts)}"
 
 
-def _recipe(config: TourConfig) -> CorpusConfig:
+def _recipe(config: TourConfig, with_gsm8k: bool) -> CorpusConfig:
     size = {"max_bytes": config.text_bytes}
     generated = {
         "families": config.families,
@@ -226,6 +226,7 @@ def _recipe(config: TourConfig) -> CorpusConfig:
         CorpusConfig,
         {
             "run": str(config.run / "corpus"),
+            "decontaminate": {"tasks": ["gsm8k"] if with_gsm8k else ["none"]},  # what is measured is held out
             "tokenizer": {"vocab_size": config.vocab_size, "sample_bytes": config.text_bytes},
             "sources": {
                 "prose": {"weight": 0, "options": size},

@@ -31,7 +31,8 @@ def _tour(call: Call) -> int:
 
 
 def _corpus(call: Call) -> int:
-    from llemma.corpus.pipeline import build_corpus, plan
+    from llemma.corpus.pipeline import build_corpus
+    from llemma.corpus.plan import plan
 
     if call.settings.dry_run:
         _show_plan(plan(call.settings), call.json)
@@ -50,7 +51,32 @@ def _corpus(call: Call) -> int:
         print(f"{name}: {source['documents']:,} documents, {source['tokens']:,} tokens; dropped: {drops}")
         if source.get("removed"):
             print(f"{name}: removed: " + ", ".join(f"{n:,} × {reason}" for reason, n in source["removed"].items()))
+    for name, why in manifest["left_out"].items():
+        print(f"{name}: left out: {why}")
+    for name, portion in manifest["mixture"].items() if manifest["train_tokens"] else ():
+        read = f"{portion['epochs']:.2f} epochs of {portion['tokens']:,}" if portion["epochs"] else "none are here"
+        print(f"{name}: {portion['share']:.1%} of {manifest['train_tokens']:,} tokens of training: {read}")
     print(f"{call.settings.run}: {manifest['documents']:,} documents, {manifest['tokens']:,} tokens")
+    return 0
+
+
+def _dedup(call: Call) -> int:
+    from llemma.corpus.dedup_files import dedup_files, plan
+
+    if call.settings.dry_run:
+        _show_plan(plan(call.settings), call.json)
+        return 0
+    found = dedup_files(call.settings, call.progress)
+    if call.json:
+        print_json(found)
+        return 0
+    gone = ", ".join(f"{found[kind]:,} {kind}" for kind in ("exact", "near", "emptied") if found[kind])
+    print(f"{found['documents']:,} documents, {found['kept']:,} kept; removed: {gone or 'none'}")
+    if found["paragraphs_removed"]:
+        print(f"{found['paragraphs_removed']:,} paragraphs removed")
+    for cluster in found["largest"][:3]:
+        print(f"cluster of {cluster['size']:,}: {', '.join(cluster['documents'])}")
+    print(f"{found['run']}: kept/, removed/, summary.json")
     return 0
 
 
@@ -67,14 +93,46 @@ def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
         print_json(plan)
         return
     for key, value in plan.items():
-        if not isinstance(value, dict):
-            print(f"{key}: {value}")
-            continue
-        stages, models = value["stages"], ", ".join(value["models to train"])
-        print(f"{key}: kind {value['kind']}, weight {value['weight']:g}, {value['parts']} parts")
-        print(
-            "".join(f"  {stage}\n" for stage in stages) + (f"  models to train: {models}\n" if models else ""), end=""
-        )
+        if key.startswith("source "):
+            _show_source(key, value)
+        elif isinstance(value, dict) and all(isinstance(inner, dict) for inner in value.values()):
+            print(f"{key}:")
+            print("".join(f"  {name}: {_pairs(inner)}\n" for name, inner in value.items()), end="")
+        elif value not in ({}, []):
+            print(f"{key}: {_pairs(value) if isinstance(value, dict) else _shown(value)}")
+
+
+def _show_source(key: str, value: dict[str, Any]) -> None:
+    files = f" of {value['input']['files']} files, {value['input']['bytes']:,} bytes" if value["input"] else ""
+    mixed = f"weight {value['weight']:g}" if value["share"] is None else f"share {value['share']:.1%}"
+    print(f"{key}: kind {value['kind']}, {mixed}, {value['parts']} parts{files}")
+    print("".join(f"  {stage}\n" for stage in value["stages"]), end="")
+    if value["models to train"]:
+        print(f"  models to train: {', '.join(value['models to train'])}")
+
+
+def _pairs(table: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {_shown(value)}" for key, value in table.items() if value is not None)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+
+
+def _overlap(call: Call) -> int:
+    from llemma.corpus.overlap_report import as_lines
+    from llemma.corpus.overlap_scan import scan
+
+    found = scan(call.settings, call.progress)
+    if call.json:
+        print_json(found)
+    else:
+        print("\n".join(as_lines(found)))
+        print(f"{found['files']['page']}: the hits with their context")
+        print(f"scores of clean and dirty problems: llemma eval … overlap={call.settings.run}")
+    return 0
 
 
 def _quality(call: Call) -> int:
@@ -391,6 +449,14 @@ VERBS = {
     "corpus": Verb(
         summary="build a corpus: token shards with a manifest",
         words="RECIPE.toml", settings="corpus.pipeline:CorpusConfig", run=_corpus,
+    ),
+    "dedup": Verb(
+        summary="remove exact and near duplicates from files of documents; say what went and why",
+        words="IN... OUT", settings="corpus.dedup_files:DedupFilesConfig", run=_dedup, field="paths",
+    ),
+    "overlap": Verb(
+        summary="look for benchmark problems, solutions or generations in a corpus: every hit with its context",
+        words="benchmark=TASK,... corpus=PATH,...", settings="corpus.overlap_settings:ScanConfig", run=_overlap,
     ),
     "quality": Verb(
         summary="train the models that judge the quality of documents",

@@ -1,103 +1,52 @@
-"""Builds a corpus folder from a recipe: documents → filters → tokeniser → token shards with a manifest.
+"""Builds a corpus folder from a recipe, stage by stage: read → group → tokenise → pack → ``manifest.json``.
 
-First the parts of a source are read and judged (``prepare``), by several processes, then its documents are tokenised in
-order. A finished part or source has a row in ``rows.jsonl`` and is never done again; a killed build goes on with the
-unfinished ones. Sources are mixed at training time by the weights in the manifest, not here.
+Each stage is a list of units (``units``) that an engine does, on this machine or on several; a finished unit has a row
+in ``rows.jsonl`` and is never done again while its files are there, so a killed build goes on where it was. What comes
+out does not depend on the engine, the number of processes, or how often the build was killed. Sources are mixed at
+training time by the weights in the manifest, not here.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import math
-import re
 import shutil
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+import numpy as np
 
 from llemma import plugins
-from llemma.config import setting, to_table
+from llemma.config import to_table
 from llemma.corpus import code_filter, quality
-from llemma.corpus.pack import pack
-from llemma.corpus.prepare import Part, merged, prepare, read_parts, source_options, split, writable
-from llemma.corpus.quality import QualityEntry
+from llemma.corpus.engine_local import LocalEngine
+from llemma.corpus.engine_ray import RayEngine
+from llemma.corpus.guard import INDEX, guarded_tasks, prepare_guard
+from llemma.corpus.manifest import manifest
+from llemma.corpus.prepare import (
+    Part,
+    duplicates_of,
+    merged,
+    read_part,
+    source_options,
+    split,
+    writable,
+)
 from llemma.corpus.quality_models import QualityConfig, train_models
-from llemma.corpus.shards import Shard, dtype_of, read_manifest
-from llemma.corpus.tokenise import split_of, tokenise_part
-from llemma.errors import ConfigError, DataError
-from llemma.records import Document, Event, Progress, silent, to_row
-from llemma.run import Run, cores, open_run, sha256_file
+from llemma.corpus.recipe import FREE, CorpusConfig, SourceEntry, TokenizerEntry
+from llemma.corpus.shards import dtype_of, read_manifest
+from llemma.corpus.stages import ORDER, Group, Pack, Read, Tokenise, tokenizer_hash
+from llemma.corpus.tokenise import SPLITS
+from llemma.corpus.units import Engine, Row, run_stage
+from llemma.errors import ConfigError, DataError, LlemmaError
+from llemma.records import Document, Event, Progress, silent
+from llemma.run import Run, cores, open_run
 
-BATCH = 512  # documents between two reports of progress
-SAMPLES = 3  # example documents of each source kept in the manifest for the report
+__all__ = ["CorpusConfig", "SourceEntry", "TokenizerEntry", "build_corpus", "load_given", "sources_of"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceEntry:
-    """One source of a recipe."""
-
-    kind: str = setting("", "plug-in that yields the documents (default: the entry's own name)")
-    weight: float = setting(1.0, "share of the training mixture, relative to the other sources")
-    rule: str = setting("", "language of the code rule that filters the files; any: by their endings (empty: none)")
-    rules: Literal["llemma", "fixed"] = setting("llemma", "code rules: the paper's, or its faults mended")
-    test_theorems: tuple[str, ...] = setting((), "lists of theorems to cut out of Lean and Isabelle: files, or minif2f")
-    quality: QualityEntry = setting(factory=QualityEntry, help="rules of quality for the documents")
-    options: Mapping[str, Any] = setting(factory=dict, help="settings of the plug-in")
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise ValueError(f"weight={self.weight} of a source must be a number of at least 0")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenizerEntry:
-    """Where the tokeniser comes from."""
-
-    path: str = setting("", "folder or tokenizer.json to use (empty: train one on this corpus)")
-    vocab_size: int = setting(2048, "entries when one is trained")
-    sample_bytes: int = setting(4_000_000, "bytes of text from each source it is trained on")
-
-    def __post_init__(self) -> None:
-        if not 300 <= self.vocab_size <= 65_536:  # 256 bytes, the end mark, some merges; a larger one comes by path
-            raise ValueError(f"tokenizer.vocab_size={self.vocab_size} must lie in 300..65536")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CorpusConfig:
-    """A corpus recipe: sources with weights, a tokeniser, sizes."""
-
-    sources: Mapping[str, SourceEntry] = field(metadata={"help": "one table for each source"})
-    tokenizer: TokenizerEntry = setting(factory=TokenizerEntry, help="the tokeniser")
-    valid_share: float = setting(0.02, "share of documents held out for validation, by hash of their text")
-    shard_tokens: int = setting(50_000_000, "tokens per shard file")
-    min_bytes: int = setting(20, "drop shorter documents")
-    workers: int = setting(0, "processes that read and judge documents (0: one per core)")
-    keep_text: bool = setting(False, "keep the texts of the kept documents in the folder parts/")
-    dry_run: bool = setting(False, "show what would be done, write nothing")
-    trace: str = setting("", "FILE:TOKEN: show the document behind a token of the finished corpus, do nothing else")
-    run: Path = setting(Path("runs/corpus"), "folder the corpus is written to")
-
-    def __post_init__(self) -> None:
-        if not self.sources:
-            raise ValueError("a recipe needs at least one source: [sources.NAME]")
-        if sum(entry.weight for entry in self.sources.values()) <= 0:
-            raise ValueError("the weights of the sources must sum to something positive")
-        for name in self.sources:
-            if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
-                raise ValueError(f"sources.{name!r}: a source's name is part of file names; use letters, digits, -, _")
-        if self.shard_tokens < 1:
-            raise ValueError(f"shard_tokens={self.shard_tokens} must be at least 1")
-        if self.workers < 0:
-            raise ValueError(f"workers={self.workers}: must not be negative")
-        if not 0 <= self.valid_share < 1:
-            raise ValueError(f"valid_share={self.valid_share} must lie in 0..1")
-
-
-FREE = ("run", "workers", "dry_run")  # settings that may differ when a build goes on
+SCRATCH = ("parts", "tokens", "scratch")  # folders that are gone when a build is finished
 
 
 def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[str, Any]:
@@ -105,53 +54,51 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
 
     Raises ConfigError for a bad recipe before anything is written, DataError for unreadable input.
     """
-    sources = _parts(config)
-    given = _load(config.tokenizer.path) if config.tokenizer.path else None
+    sources = sources_of(config)
+    guarded_tasks(config.decontaminate)  # a wrong name is found before anything is written
+    given = load_given(config) if config.tokenizer.path else None
     started = time.perf_counter()
     with open_run(config.run, "corpus", _settings(config), free=FREE) as run:
         if (run.folder / "manifest.json").exists():
+            _clear(config, run.folder)
             return read_manifest(run.folder)
         for part in run.folder.rglob(".*.part"):
             part.unlink()  # a killed process left it; this one holds the lock
-        for name in ("parts", "tokens", "shards"):
+        for name in (*SCRATCH, "shards"):
             (run.folder / name).mkdir(exist_ok=True)
         _train_quality(config, progress)
-        tokenizer = _tokenizer(config, given, sources, run, progress)
-        for name, parts in sources.items():
-            if f"source:{name}" not in run.ids:
-                _prepare(config, parts, run, progress)
-                run.append([_one_source(config, run, name, parts, tokenizer, progress)])
-        if not config.keep_text:
-            shutil.rmtree(run.folder / "parts")
-        shutil.rmtree(run.folder / "tokens")
-        manifest = _manifest(config, run, tokenizer.vocab_size, time.perf_counter() - started)
-        run.write_json("manifest.json", manifest)
-    return manifest
-
-
-def plan(config: CorpusConfig) -> dict[str, Any]:
-    """What a build would do, source by source, without doing it. Raises ConfigError as the build would."""
-    if config.tokenizer.path:
-        _load(config.tokenizer.path)
-    found: dict[str, Any] = {"run": str(config.run), "workers": config.workers or cores()}
-    for name, parts in _parts(config).items():
-        entry = config.sources[name]
-        coded = [f"code rule {entry.rule} ({entry.rules})"] if entry.rule else []
-        stages = [f"at least {config.min_bytes} bytes", *coded]
-        if entry.quality.profile:
-            stages += [
-                f"{entry.quality.profile}.{line}" for line in quality.describe(quality.load_profile(entry.quality))
-            ]
-        found[f"source {name}"] = {
-            "kind": entry.kind or name,
-            "weight": entry.weight,
-            "parts": len(parts),
-            "stages": [*stages, "exact duplicate"],
-            "models to train": list(quality.needs(entry.quality)),
-        }
-    path = config.tokenizer.path
-    found["tokenizer"] = f"from {path}" if path else f"trained, {config.tokenizer.vocab_size} entries"
+        guard = prepare_guard(config.decontaminate, run)
+        sources = {name: [replace(part, guard=guard) for part in parts] for name, parts in sources.items()}
+        with _engine(config) as engine:
+            build = _Build(config, sources, run, engine, progress)
+            build.read()
+            build.group()
+            tokenizer = build.tokenizer(given)
+            build.tokenise()
+            build.pack(tokenizer.vocab_size)
+        held_out = next(row for row in run.rows() if row["id"] == "guard")
+        found = manifest(config, build.rows, tokenizer, run.folder, held_out)
+        found["seconds"] = round(time.perf_counter() - started, 1)
+        run.write_json("manifest.json", found)
+        _clear(config, run.folder)
     return found
+
+
+def _clear(config: CorpusConfig, folder: Path) -> None:
+    """Remove what only a build needs; after the manifest is there, so that a killed build never misses it."""
+    (folder / INDEX).unlink(missing_ok=True)
+    for name in SCRATCH:
+        if name == "parts" and config.keep_text:
+            for path in (folder / name).glob("*.npy"):
+                path.unlink()
+        else:
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _engine(config: CorpusConfig) -> AbstractContextManager[Engine]:
+    if config.engine == "ray":
+        return RayEngine(config.run, address=config.address, workers=config.workers)
+    return LocalEngine(config.workers or cores())
 
 
 def _settings(config: CorpusConfig) -> dict[str, Any]:
@@ -159,34 +106,50 @@ def _settings(config: CorpusConfig) -> dict[str, Any]:
     return {key: value for key, value in to_table(config).items() if key not in ("dry_run", "trace")}
 
 
-def _parts(config: CorpusConfig) -> dict[str, list[Part]]:
-    """The parts of every source; a mistake in the recipe is found here."""
+def sources_of(config: CorpusConfig) -> dict[str, list[Part]]:
+    """The parts of every source that is there; a mistake in the recipe is found here.
+
+    A source that is ``optional`` is left out when its input is not on this machine. Raises DataError, ConfigError.
+    """
     found = {}
     for name, entry in config.sources.items():
         options = source_options(name, entry.kind, entry.options)
         if entry.rule:
             code_filter.stage(entry.rule, entry.rules, entry.test_theorems)
         quality.check(entry.quality)
-        pieces = split(name, entry.kind, options)
+        try:
+            pieces = split(name, entry.kind, options)
+        except LlemmaError:  # no such folder, a package or a prover that is not installed
+            if not entry.optional:
+                raise
+            continue
         if not pieces:
             raise DataError(f"source {name}: nothing to read; check its options")
-        found[name] = [
-            Part(
-                source=name,
-                number=number,
-                kind=entry.kind,
-                options=to_table(piece),
-                rule=entry.rule,
-                rules=entry.rules,
-                test_theorems=entry.test_theorems,
-                quality=entry.quality,
-                models=config.run / "quality",
-                min_bytes=config.min_bytes,
-                out=config.run / "parts" / f"{name}-{number:05d}.jsonl",
-            )
-            for number, piece in enumerate(pieces)
-        ]
+        found[name] = [_part(config, name, number, len(pieces), piece) for number, piece in enumerate(pieces)]
+    if not found:
+        raise DataError("nothing of this recipe's sources is on this machine")
     return found
+
+
+def _part(config: CorpusConfig, name: str, number: int, parts: int, options: Any) -> Part:
+    entry = config.sources[name]
+    return Part(
+        source=name,
+        number=number,
+        parts=parts,
+        kind=entry.kind,
+        options=to_table(options),
+        rule=entry.rule,
+        rules=entry.rules,
+        test_theorems=entry.test_theorems,
+        quality=entry.quality,
+        models=config.run / "quality",
+        min_bytes=config.min_bytes,
+        run=config.run,
+        dedup=config.dedup if config.dedup.enabled else None,
+        near=entry.near,
+        guard=None,
+    )
 
 
 def _train_quality(config: CorpusConfig, progress: Progress) -> None:
@@ -197,77 +160,145 @@ def _train_quality(config: CorpusConfig, progress: Progress) -> None:
         train_models(QualityConfig(models=models, run=config.run / "quality"), progress)
 
 
-def _prepare(config: CorpusConfig, parts: list[Part], run: Run, progress: Progress) -> None:
-    """Read and judge the parts that have no row yet. Raises DataError when no document of the source is kept."""
-    name, mine = parts[0].source, {part.id: part for part in parts}
-    stored = {row["id"]: row for row in run.rows() if row["id"].startswith(f"part:{name}:")}
-    for key, row in stored.items():
-        if key not in mine or row["input"] != mine[key].input:
-            raise DataError(
-                f"source {name}: its input has changed since this build began; use run=OTHER or delete {run.folder}"
-            )
-    missing = [part for key, part in mine.items() if key not in stored]
-    for done, row in enumerate(prepare(missing, config.workers or cores()), len(stored) + 1):
-        run.append([row])
-        stored[row["id"]] = row
-        if len(parts) > 1:
-            progress(Event(stage=f"read: {name}", done=done, total=len(parts), unit="parts"))
-    if not any(row["kept"] for row in stored.values()):
-        run.truncate(run.ids - mine.keys())  # the input may be mended: then it is read again
-        dropped = merged(stored.values())["dropped"]
-        reasons = ", ".join(f"{n} × {reason}" for reason, n in dropped.items()) or "the source yields none"
-        raise DataError(f"source {name}: no document left ({reasons}); check its options")
-
-
-def _judged(parts: list[Part], run: Run) -> dict[str, Any]:
-    """Counts and samples of what was dropped from the parts of a source."""
-    mine = {part.id for part in parts}
-    return merged(row for row in run.rows() if row["id"] in mine)
-
-
-def _duplicates(documents: Iterable[Document], dropped: Counter[str]) -> Iterator[Document]:
-    """The documents without exact duplicates: the first of equal texts (outer space apart) is kept."""
-    seen: set[bytes] = set()
-    for document in documents:
-        name = hashlib.blake2b(document.text.strip().encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        if name in seen:
-            dropped["exact duplicate"] += 1
-        else:
-            seen.add(name)
-            yield document
-
-
-def _load(path: str) -> Any:
+def load_given(config: CorpusConfig) -> Any:
     """The tokeniser that the recipe names. Raises DataError, ConfigError when it has no end mark."""
-    tokenizer = plugins.import_module("llemma.tokens.tokenizer").load_tokenizer(Path(path))
+    return _load(Path(config.tokenizer.path))
+
+
+def _load(path: Path) -> Any:
+    """The tokeniser in a file or folder. Raises DataError, ConfigError when it has no end mark."""
+    tokenizer = plugins.import_module("llemma.tokens.tokenizer").load_tokenizer(path)
     if tokenizer.end_id is None:
         raise ConfigError(f"{path}: the tokeniser has neither <|endoftext|> nor </s> to end documents")
     return tokenizer
 
 
-def _tokenizer_file(folder: Path) -> Path | None:
-    """The file of the folder's tokeniser, when it has one."""
-    found: Path | None = plugins.import_module("llemma.tokens.tokenizer").tokenizer_file(folder)
-    return found
+class _Build:
+    """The stages of one build; ``rows`` holds what each has stored, by stage and id, in the order of the units."""
 
+    def __init__(
+        self,
+        config: CorpusConfig,
+        sources: Mapping[str, list[Part]],
+        run: Run,
+        engine: Engine,
+        progress: Progress,
+    ) -> None:
+        self.config, self.sources, self.run = config, sources, run
+        self.engine, self.progress = engine, progress
+        self.rows: dict[str, dict[str, Row]] = {}
 
-def _tokenizer(
-    config: CorpusConfig, given: Any, sources: Mapping[str, list[Part]], run: Run, progress: Progress
-) -> Any:
-    """The given tokeniser, or one trained on the kept documents of all sources."""
-    if _tokenizer_file(run.folder):  # the one that the finished sources were tokenised with
-        return _load(str(run.folder))
-    tokenizer = given
-    if tokenizer is None:
+    def read(self) -> None:
+        """Read and judge every part. Raises DataError when no document of a source is kept."""
+        units = [part for parts in self.sources.values() for part in parts]
+        rows = run_stage(units, self.run, self.engine, self.progress)
+        for name, parts in self.sources.items():
+            mine = [rows[part.id] for part in parts]
+            if not any(row["kept"] for row in mine) and not self.config.sources[name].optional:
+                self.run.truncate(self.run.ids - {part.id for part in parts})  # it may be mended: then it is read again
+                raise _nothing_left(name, mine)
+        self.rows["read"] = rows
+
+    def reads(self) -> list[Read]:
+        """What was read, in the order in which documents are numbered: sources with priority first."""
+        first = [name for name in self.config.dedup.priority if name in self.sources]
+        found, total = [], 0
+        for name in [*first, *(name for name in self.sources if name not in first)]:
+            for part in self.sources[name]:
+                row = self.rows["read"][part.id]
+                kept, files = row["kept"], row["files"]
+                found.append(
+                    Read(source=name, number=part.number, out=part.out, documents=kept, first=total, files=files)
+                )
+                total += kept
+        return found
+
+    def group(self) -> None:
+        """Find the duplicates, if they are looked for."""
+        self.rows["group"] = {}
+        if self.config.dedup.enabled:
+            unit = Group(run=self.config.run, reads=tuple(self.reads()), dedup=self.config.dedup)
+            self.rows["group"] = run_stage([unit], self.run, self.engine, self.progress)
+
+    def tokenizer(self, given: Any) -> Any:
+        """The given tokeniser, or one trained on documents that are kept; saved in the run folder."""
         tokens = plugins.import_module("llemma.tokens.tokenizer")
-        for parts in sources.values():
-            _prepare(config, parts, run, progress)
-        progress(Event(stage="tokeniser", note="training byte-level BPE, one token per digit"))
-        readers = (read_parts([part.out for part in sources[name]], name) for name in sorted(sources))
-        texts = (text for documents in readers for text in _sample(documents, config.tokenizer.sample_bytes))
-        tokenizer = tokens.train_tokenizer(texts, config.tokenizer.vocab_size)
-    tokenizer.save(run.folder)
-    return tokenizer
+        if tokens.tokenizer_file(self.run.folder):  # the one that finished parts were tokenised with
+            return _load(self.run.folder)
+        tokenizer = given
+        if tokenizer is None:
+            self.progress(Event(stage="tokeniser", note="training byte-level BPE, one token per digit"))
+            limit = self.config.tokenizer.sample_bytes
+            texts = (text for name in sorted(self.sources) for text in _sample(self._kept(name), limit))
+            tokenizer = tokens.train_tokenizer(texts, self.config.tokenizer.vocab_size)
+        tokenizer.save(self.run.folder)
+        return _load(self.run.folder)
+
+    def _kept(self, name: str) -> Iterator[Document]:
+        """The documents of a source without copies, in order."""
+        for read in self.reads():
+            if read.source != name:
+                continue
+            survivors = np.load(duplicates_of(read.out)) if self.config.dedup.enabled else None
+            for place, document in enumerate(read_part(read.out, name)):
+                if survivors is None or survivors[place] == read.first + place:
+                    yield document
+
+    def tokenise(self) -> None:
+        """Make tokens of what is left of every part. Raises DataError when that is nothing of a source."""
+        grouped = self.rows["group"].get("group", {"files": {}})["files"]
+        sha256 = tokenizer_hash(self.run.folder)
+        units = []
+        for read in sorted(self.reads(), key=lambda read: (list(self.sources).index(read.source), read.number)):
+            name = duplicates_of(read.out).relative_to(self.config.run).as_posix()
+            units.append(
+                Tokenise(
+                    run=self.config.run,
+                    read=read,
+                    duplicates=grouped.get(name),
+                    order=grouped.get(f"parts/{ORDER}", {}).get("sha256", ""),
+                    valid_share=self.config.valid_share,
+                    test_share=self.config.test_share,
+                    tokenizer=sha256,
+                )
+            )
+        rows = run_stage(units, self.run, self.engine, self.progress)
+        for name, parts in self.sources.items():
+            mine = [row for row in rows.values() if row["source"] == name]
+            if not any(row["documents"] for row in mine) and not self.config.sources[name].optional:
+                raise _nothing_left(name, [*(self.rows["read"][part.id] for part in parts), *mine])
+        self.rows["tokenise"] = rows
+
+    def pack(self, vocab_size: int) -> None:
+        """Put the tokens of each source and split into shards."""
+        units = []
+        for name in self.sources:
+            files = [row["files"] for row in self.rows["tokenise"].values() if row["source"] == name]
+            for kind in SPLITS:
+                pieces = tuple(
+                    (self.config.run / file, fact)
+                    for found in files
+                    for file, fact in found.items()
+                    if file.endswith((f".{kind}.bin", f".{kind}.docs.jsonl"))
+                )
+                if pieces:
+                    units.append(
+                        Pack(
+                            run=self.config.run,
+                            source=name,
+                            split=kind,
+                            pieces=pieces,
+                            limit=self.config.shard_tokens,
+                            dtype=dtype_of(vocab_size).name,
+                        )
+                    )
+        self.rows["pack"] = run_stage(units, self.run, self.engine, self.progress)
+
+
+def _nothing_left(name: str, rows: Sequence[Row]) -> DataError:
+    dropped = merged(rows)["dropped"]
+    reasons = ", ".join(f"{n} × {reason}" for reason, n in dropped.items()) or "the source yields none"
+    return DataError(f"source {name}: no document left ({reasons}); check its options")
 
 
 def _sample(documents: Iterator[Document], limit: int) -> Iterator[str]:
@@ -278,81 +309,3 @@ def _sample(documents: Iterator[Document], limit: int) -> Iterator[str]:
         yield text
         if total >= limit:
             return
-
-
-def _one_source(
-    config: CorpusConfig,
-    run: Run,
-    name: str,
-    parts: list[Part],
-    tokenizer: Any,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Tokenise one source into its shards; the row that says so."""
-    judged = _judged(parts, run)
-    dropped = judged["dropped"]
-    samples: list[dict[str, str]] = []
-    unique = _duplicates(read_parts([part.out for part in parts], name), dropped)
-    watched = _watched(unique, name, samples, dropped, progress)
-    held_out = functools.partial(split_of, valid_share=config.valid_share)
-    row = tokenise_part(watched, tokenizer, run.folder / "tokens" / name, held_out)
-    dtype, shards = dtype_of(tokenizer.vocab_size), []
-    for file in row["files"]:
-        piece = run.folder / "tokens" / file["file"]
-        shards += pack(run.folder / "shards", name, file["split"], [piece], config.shard_tokens, dtype)
-        piece.unlink()
-    return {
-        "id": f"source:{name}",
-        "name": name,
-        "documents": row["documents"],
-        "bytes": row["bytes"],
-        "tokens": sum(row["tokens"].values()),
-        "dropped": dict(dropped.most_common()),
-        "removed": dict(judged["removed"].most_common()),
-        "drop_samples": judged["drop_samples"],
-        "shards": [to_row(shard) for shard in shards],
-        "samples": samples,
-    }
-
-
-def _watched(
-    documents: Iterable[Document], name: str, samples: list[dict[str, str]], dropped: Counter[str], progress: Progress
-) -> Iterator[Document]:
-    """The documents as they are, with reports of progress; the first ones are kept as samples."""
-    done, stage = 0, f"corpus: {name}"
-    for done, document in enumerate(documents, 1):
-        if len(samples) < SAMPLES:
-            samples.append({"id": writable(document.id), "text": writable(document.text)[:2000]})
-        if done % BATCH == 0:
-            progress(Event(stage=stage, done=done, unit="documents", figures={"dropped": dropped.total()}))
-        yield document
-    progress(Event(stage=stage, done=done, total=done, unit="documents", figures={"dropped": dropped.total()}))
-
-
-def _manifest(config: CorpusConfig, run: Run, vocab_size: int, seconds: float) -> dict[str, Any]:
-    rows = {row["name"]: row for row in run.rows() if row["id"].startswith("source:")}
-    sources = {
-        name: {
-            "documents": rows[name]["documents"],
-            "bytes": rows[name]["bytes"],
-            "tokens": rows[name]["tokens"],
-            "weight": entry.weight,
-            "dropped": rows[name]["dropped"],
-            "removed": rows[name]["removed"],
-        }
-        for name, entry in config.sources.items()
-    }
-    file = _tokenizer_file(run.folder)
-    assert file is not None
-    shards: list[Shard] = [shard for name in config.sources for shard in rows[name]["shards"]]
-    return {
-        "documents": sum(s["documents"] for s in sources.values()),
-        "bytes": sum(s["bytes"] for s in sources.values()),
-        "tokens": sum(s["tokens"] for s in sources.values()),
-        "sources": sources,
-        "shards": shards,
-        "tokenizer": {"sha256": sha256_file(file), "vocab_size": vocab_size},
-        "samples": {name: rows[name]["samples"] for name in config.sources},
-        "drop_samples": {name: rows[name]["drop_samples"] for name in config.sources},
-        "seconds": round(seconds, 1),
-    }

@@ -1,8 +1,8 @@
-"""Reads a source part by part and judges its documents: what is kept of a part lies in a file of the run folder.
+"""The first stage of a build: reads a source part by part and judges its documents, one by one.
 
 A part is what ``parts(options)`` of the source's plug-in says, one file of input for example; a source without it is
-one part. Parts are independent, so they are read by several processes, handed over in order, and done once: a part
-whose row is stored is never read again. Nothing here looks at two documents together; duplicates are found later.
+one part. What is kept of a part lies in a file of the run folder, with the signatures by which duplicates are found
+beside it. Nothing here looks at two documents together.
 """
 
 from __future__ import annotations
@@ -10,38 +10,42 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import multiprocessing
-import os
-import signal
-import threading
-from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from multiprocessing import connection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import numpy as np
 
 from llemma import plugins
 from llemma.config import build
 from llemma.corpus import code_filter
+from llemma.corpus.dedup import DedupConfig, signatures
+from llemma.corpus.guard import clean
 from llemma.corpus.quality import Outcome, QualityEntry, Stage, quality_stage
-from llemma.errors import Caught, ConfigError, DataError, LlemmaError, boundary
-from llemma.records import Document
+from llemma.corpus.units import Row, facts
+from llemma.errors import ConfigError
+from llemma.records import Document, Event, Progress, silent
 from llemma.run import atomic_file, json_line, read_jsonl
 
 DROP_SAMPLES = 3  # dropped documents of each reason that are stored for people to look at
 DROP_SAMPLE_CHARS = 500
-AHEAD = 3  # parts per process that are under way before the oldest is taken
+SAMPLED_PARTS = 64  # parts of a source that store such samples
+BATCH = 512  # documents signed together, and between two words about progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part of a source and all that is needed to prepare it, in any process."""
+    """One part of a source and all that is needed to read and judge it, in any process.
+
+    ``dedup`` is None when no signatures are wanted; without ``near`` only equal texts are duplicates; ``guard`` is the
+    index of what must not be in the corpus.
+    """
 
     source: str
     number: int
+    parts: int
     kind: str
     options: Mapping[str, Any]
     rule: str
@@ -50,17 +54,37 @@ class Part:
     quality: QualityEntry
     models: Path
     min_bytes: int
-    out: Path
+    run: Path
+    dedup: DedupConfig | None
+    near: bool
+    guard: Path | None
+    stage: str = "read"
 
     @property
     def id(self) -> str:
         """The id of the part's row."""
-        return f"part:{self.source}:{self.number:05d}"
+        return f"read:{self.source}:{self.number:05d}"
+
+    @property
+    def where(self) -> str:
+        """The part as people know it."""
+        paths: list[str] = list(self.options.get("paths") or ())
+        named = f", {Path(paths[0]).name}" if len(paths) == 1 else ""
+        return f"source {self.source}, part {self.number + 1} of {self.parts}{named}"
 
     @property
     def input(self) -> str:
         """What the part reads, as a short hash: a resumed build must find the same."""
         return hashlib.sha256(json.dumps(self.options, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def out(self) -> Path:
+        """The file of the documents that are kept."""
+        return part_file(self.run, self.source, self.number)
+
+    def do(self, progress: Progress = silent) -> Row:
+        """Read and judge the part, write what is kept; the row says what became of its documents."""
+        return prepare_part(self, progress)
 
 
 def source_module(name: str, kind: str) -> Any:
@@ -82,61 +106,14 @@ def split(name: str, kind: str, options: Any) -> list[Any]:
     return list(module.parts(options)) if hasattr(module, "parts") else [options]
 
 
-def prepare(parts: Iterable[Part], workers: int) -> Generator[dict[str, Any], None, None]:
-    """Prepare parts, in order; for each the row that says what became of its documents.
-
-    ``workers`` processes share the work when there is more than one part. Raises DataError for unreadable input.
-    """
-    waiting = list(parts)
-    if workers < 2 or len(waiting) < 2:
-        for part in waiting:
-            yield prepare_part(part)
-        return
-    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads that do not run in it
-    pool = ProcessPoolExecutor(min(workers, len(waiting)), mp_context=context, initializer=_serve)
-    under_way: deque[Future[dict[str, Any] | Caught]] = deque()
-    try:
-        for part in waiting:
-            under_way.append(pool.submit(_safely, part))
-            if len(under_way) >= AHEAD * workers:
-                yield _row(under_way.popleft())
-        while under_way:
-            yield _row(under_way.popleft())
-    except BrokenProcessPool as error:
-        raise LlemmaError("a process that reads documents was killed, perhaps for memory; try workers=1") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _safely(part: Part) -> dict[str, Any] | Caught:
-    return boundary(lambda: prepare_part(part))
-
-
-def _row(future: Future[dict[str, Any] | Caught]) -> dict[str, Any]:
-    found = future.result()
-    if isinstance(found, Caught):
-        raise DataError(found.message) if found.kind == "DataError" else LlemmaError(str(found))
-    return found
-
-
-def _serve() -> None:
-    """Prepare a process: Ctrl-C is for the one that hands out the work, and without it there is nothing to do."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        connection.wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
 @dataclass(slots=True, kw_only=True)
 class _Tally:
     """What became of the documents of a part."""
 
+    sampled: bool
+    bytes: int = 0
     kept: int = 0
+    kept_bytes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     removed: Counter[str] = field(default_factory=Counter)
     samples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
@@ -146,37 +123,112 @@ class _Tally:
         reason = outcome.reason or ""
         self.dropped[reason] += 1
         shown = self.samples.setdefault(reason, [])
-        if len(shown) < DROP_SAMPLES:
-            document = outcome.document
-            sample = {"id": writable(document.id), "text": writable(document.text[:DROP_SAMPLE_CHARS])}
-            shown.append(sample | ({"detail": outcome.detail} if outcome.detail else {}))
+        if self.sampled and len(shown) < DROP_SAMPLES:
+            shown.append(drop_sample(outcome.document, outcome.detail))
+
+    def row(self, part: Part) -> Row:
+        """What the part's row says of its documents."""
+        return {
+            "source": part.source,
+            "documents": self.kept + self.dropped.total(),
+            "bytes": self.bytes,
+            "kept": self.kept,
+            "kept_bytes": self.kept_bytes,
+            "dropped": dict(self.dropped),
+            "removed": dict(self.removed),
+            "drop_samples": {reason: shown for reason, shown in self.samples.items() if shown},
+        }
 
 
-def prepare_part(part: Part) -> dict[str, Any]:
+def drop_sample(document: Document, detail: str = "") -> dict[str, str]:
+    """A dropped document as it is stored for people to look at."""
+    sample = {"id": writable(document.id), "text": writable(document.text[:DROP_SAMPLE_CHARS])}
+    return sample | ({"detail": detail} if detail else {})
+
+
+def prepare_part(part: Part, progress: Progress = silent) -> Row:
     """Read and judge one part, write what is kept; the row says what became of it."""
     documents = source_module(part.source, part.kind).documents
     options = source_options(part.source, part.kind, part.options)
     stages = _stages(part)
-    tally = _Tally()
+    tally = _Tally(sampled=part.number < SAMPLED_PARTS)
     counted = {"dropped": tally.dropped} if "dropped" in inspect.signature(documents).parameters else {}
     with atomic_file(part.out) as file:
-        for document in documents(options, **counted):
-            outcome = _through(document, stages, tally.removed)
+        signer = _Signer(part)
+        judged = _judged(documents(options, **counted), stages, tally)
+        for number, outcome in enumerate(clean(judged, part.guard) if part.guard else judged, 1):
             if outcome.reason:
                 tally.drop(outcome)
             else:
                 tally.kept += 1
-                row = {"id": outcome.document.id, "text": outcome.document.text, "meta": dict(outcome.document.meta)}
-                file.write(json_line(row))
-    return {
-        "id": part.id,
-        "source": part.source,
-        "input": part.input,
-        "kept": tally.kept,
-        "dropped": dict(tally.dropped),
-        "removed": dict(tally.removed),
-        "drop_samples": tally.samples,
-    }
+                tally.kept_bytes += _size(outcome.document)
+                _write(file, outcome.document)
+                signer.add(outcome.document.text)
+            if number % BATCH == 0:
+                progress(Event(stage=f"read: {part.source}", done=number, unit="documents"))
+    return tally.row(part) | {"files": facts([part.out, *signer.finish()], part.run)}
+
+
+def _size(document: Document) -> int:
+    return len(document.text.encode("utf-8", "surrogatepass"))
+
+
+def _write(file: IO[bytes], document: Document) -> None:
+    file.write(json_line({"id": document.id, "text": document.text, "meta": dict(document.meta)}))
+
+
+class _Signer:
+    """The signatures of a part's kept documents, made in batches, written at the end: 16 bytes and one key a band."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._texts: list[str] = []
+        self._arrays: list[np.ndarray] = []
+
+    def add(self, text: str) -> None:
+        if self._part.dedup is not None:
+            self._texts.append(text)
+            if len(self._texts) == BATCH:
+                self._sign()
+
+    def _sign(self) -> None:
+        assert self._part.dedup is not None
+        found = signatures(self._texts, self._part.dedup)
+        if not self._part.near:  # keys of their own for each text: equal only where the texts are
+            found[:, 2:] = found[:, :1] + np.arange(1, found.shape[1] - 1, dtype=np.uint64)
+        self._arrays.append(found)
+        self._texts.clear()
+
+    def finish(self) -> list[Path]:
+        """Write the file; its path, if there is one."""
+        if self._part.dedup is None:
+            return []
+        self._sign()
+        path = signatures_of(self._part.out)
+        with atomic_file(path) as file:
+            np.save(file, np.concatenate(self._arrays))
+        return [path]
+
+
+def part_file(run: Path, source: str, number: int) -> Path:
+    """The file of the documents kept of a part."""
+    return run / "parts" / f"{source}-{number:05d}.jsonl"
+
+
+def signatures_of(out: Path) -> Path:
+    """The file of signatures beside the documents of a part."""
+    return out.with_name(f"{out.stem}.sig.npy")
+
+
+def duplicates_of(out: Path) -> Path:
+    """The file that says of which document each document of a part is a copy."""
+    return out.with_name(f"{out.stem}.dup.npy")
+
+
+def _judged(documents: Iterable[Document], stages: list[Stage], tally: _Tally) -> Iterator[Outcome]:
+    for document in documents:
+        tally.bytes += _size(document)
+        yield _through(document, stages, tally.removed)
 
 
 def _through(document: Document, stages: Iterable[Stage], removed: Counter[str]) -> Outcome:
@@ -211,11 +263,10 @@ def writable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def read_parts(paths: Iterable[Path], source: str) -> Iterator[Document]:
-    """The kept documents of prepared parts, in order."""
-    for path in paths:
-        for row in read_jsonl(path):
-            yield Document(id=row["id"], text=row["text"], source=source, meta=row["meta"])
+def read_part(path: Path, source: str) -> Iterator[Document]:
+    """The kept documents of a part, in order."""
+    for row in read_jsonl(path):
+        yield Document(id=row["id"], text=row["text"], source=source, meta=row["meta"])
 
 
 def merged(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -225,7 +276,7 @@ def merged(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     samples: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         dropped.update(row["dropped"])
-        removed.update(row["removed"])
+        removed.update(row.get("removed", {}))
         for reason, shown in row["drop_samples"].items():
             samples[reason] = [*samples.get(reason, []), *shown][:DROP_SAMPLES]
     return {"dropped": dropped, "removed": removed, "drop_samples": samples}

@@ -52,7 +52,7 @@ class EvalConfig:
         "auto", "auto: programs that are answers are run; python: also blocks of Python in other texts; none: nothing"
     )
     sandbox: str = setting("auto", "where programs run: auto, T1, T2, bubblewrap, docker:IMAGE, …; see llemma doctor")
-    overlap: Path | None = setting(None, "file of `llemma overlap`: scores also for clean and dirty problems")
+    overlap: Path | None = setting(None, "run or file of `llemma overlap`: scores also for clean and dirty problems")
     seed: int = setting(0, "seed of the samples and of the bootstrap")
     run: Path | None = setting(None, "folder for rows and metrics, resumed when it exists; none: keep nothing")
     batch: int | None = setting(None, "requests per call of the back end; none: what the back end likes")

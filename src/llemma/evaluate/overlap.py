@@ -28,7 +28,11 @@ class Overlap:
 
 
 def read_overlap(path: Path) -> Overlap:
-    """The overlap file at ``path``. Raises DataError with file and line when it has another form."""
+    """The overlap file at ``path``, or in the run folder of ``llemma overlap`` there.
+
+    Raises DataError with file and line when it has another form.
+    """
+    path = path / "overlap.jsonl" if path.is_dir() else path
     found: dict[str | None, set[str]] = {}
     for number, row in enumerate(read_jsonl(path), 1):
         name = row.get("problem", row.get("id"))

@@ -12,6 +12,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from llemma.errors import Caught, DataError, boundary, explain
@@ -20,31 +21,87 @@ from llemma.plugins import import_module
 _FORMS = (".jsonl", ".ndjson", ".json")
 ENDINGS = (*(f"{form}{packed}" for form in _FORMS for packed in ("", ".gz", ".zst")), ".parquet")
 LONGEST_LINE = 512_000_000  # bytes; a longer line is no document
+PART_BYTES = 64_000_000  # of a file that can be cut: what one process reads at a time
 _BATCH = 64  # rows of a Parquet file that are plain values at a time
+_CHUNK = 1 << 23
+
+Span = tuple[
+    int, ...
+]  # where a part begins and ends (bytes of lines, rows of Parquet), and the rows before it; (): all
+
+
+def spans(path: Path) -> list[Span]:
+    """The parts of a file: plain lines are cut at ends of lines, Parquet between row groups; packed files are one part.
+
+    A function of the file alone. Plain files are read once to count their lines, so that rows keep their numbers.
+    Raises DataError for a file that cannot be read.
+    """
+    try:
+        if path.stat().st_size <= PART_BYTES:
+            return [()]
+        if path.name.endswith(".parquet"):
+            return _groups(path)
+        return [()] if path.name.endswith((".gz", ".zst")) else _cuts(path)
+    except OSError as error:
+        raise DataError(explain(error), where=path) from error
+
+
+def _cuts(path: Path) -> list[Span]:
+    found: list[Span] = []
+    start = before = place = lines = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            at = 0
+            while (wanted := start + PART_BYTES - place) < len(chunk):
+                end = chunk.find(b"\n", max(wanted, at)) + 1
+                if end == 0:
+                    break
+                lines += chunk.count(b"\n", at, end)
+                found.append((start, place + end, before))
+                start, before, at = place + end, lines, end
+            lines += chunk.count(b"\n", at)
+            place += len(chunk)
+    return [*found, (start, place, before)] if start < place else found
+
+
+def _groups(path: Path) -> list[Span]:
+    parquet = import_module("pyarrow.parquet")
+    metadata = _checked(lambda: parquet.read_metadata(path), str(path))
+    found: list[Span] = []
+    start = rows = size = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        rows, size = rows + group.num_rows, size + group.total_byte_size
+        if size >= PART_BYTES:
+            found.append((start, rows, start))
+            start, size = rows, 0
+    return [*found, (start, rows, start)] if start < rows else found
 
 
 def rows(
-    file: IO[bytes], name: str, *, columns: Sequence[str] | None = None, start: int = 0
+    file: IO[bytes], name: str, *, columns: Sequence[str] | None = None, start: int = 0, part: Span = ()
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Row number, from 1, and row, without the first ``start``; of a Parquet file only the named ``columns`` are read.
 
-    ``file`` is closed at the end. A column that a file lacks is left out of its rows, a line
-    that is no object is an empty row. Raises DataError with file and
-    line for what cannot be read, MissingDependency when zstandard or pyarrow is needed and absent.
+    ``part`` is one of ``spans``: its rows alone are read, with the numbers that they have in the file. ``file`` is
+    closed at the end. A column that a file lacks is left out of its rows, a line that is no object is an empty row.
+    Raises DataError with file and line for what cannot be read, MissingDependency when zstandard or pyarrow is needed
+    and absent.
     """
     with contextlib.closing(file):
         if name.endswith(".parquet"):
-            yield from _parquet(file, name, columns, start)
+            yield from _parquet(file, name, columns, start, part)
         else:
-            yield from _lines(file, name, start)
+            yield from _lines(file, name, start, part)
 
 
-def _lines(file: IO[bytes], name: str, start: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    number = 0
+def _lines(file: IO[bytes], name: str, start: int, part: Span) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    place, end, number = part or (0, None, 0)
     try:
-        with _unpacked(file, name) as lines:
-            while line := lines.readline(LONGEST_LINE + 1):
-                number += 1
+        with unpacked(file, name) as lines:
+            if place:
+                lines.seek(place)
+            while (end is None or place < end) and (line := lines.readline(LONGEST_LINE + 1)):
+                number, place = number + 1, place + len(line)
                 if len(line) > LONGEST_LINE:
                     raise DataError(f"a line of more than {LONGEST_LINE:,} bytes", where=f"{name}:{number}")
                 if number <= start or not line.strip():
@@ -62,7 +119,8 @@ def _lines(file: IO[bytes], name: str, start: int) -> Iterator[tuple[int, Mappin
 
 
 @contextlib.contextmanager
-def _unpacked(file: IO[bytes], name: str) -> Iterator[Any]:
+def unpacked(file: IO[bytes], name: str) -> Iterator[Any]:
+    """The bytes of a file as they were before it was packed. Raises DataError for a broken zstd stream."""
     if name.endswith(".gz"):
         with gzip.open(file) as unpacked:
             yield unpacked
@@ -80,7 +138,7 @@ def _unpacked(file: IO[bytes], name: str) -> Iterator[Any]:
 
 
 def _parquet(
-    file: IO[bytes], name: str, columns: Sequence[str] | None, start: int
+    file: IO[bytes], name: str, columns: Sequence[str] | None, start: int, part: Span
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
     parquet = import_module("pyarrow.parquet")
     table = _checked(lambda: parquet.ParquetFile(file), name)
@@ -88,7 +146,8 @@ def _parquet(
     number = 0
     for group in range(table.num_row_groups):
         size = table.metadata.row_group(group).num_rows
-        if number + size <= start:  # whole groups are skipped without being read
+        outside = part and not part[0] <= number < part[1]
+        if number + size <= start or outside:  # whole groups are skipped without being read
             number += size
             continue
         batches = table.iter_batches(batch_size=_BATCH, row_groups=[group], columns=wanted, use_threads=False)

@@ -7,7 +7,7 @@ Yields what ``llemma.extract.tex`` makes of each paper. What has no text is left
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ from llemma.records import Document, to_row
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".gz")
 _TEX = (".tex", ".ltx")
+ARCHIVE, PART = 8_000_000, 64  # bytes from which a file is a part of its own; smaller papers in a part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Options:
     pictures: bool = setting(False, "keep TikZ and other drawings")
     supplements: bool = setting(False, "add a project's other documents to the paper")
     max_bytes: int = setting(64_000_000, "leave out papers whose packed source is larger")
+    only: tuple[str, ...] = setting((), "archives and folders of papers to read, by their path (default: all)")
 
 
 def documents(options: Options, dropped: Counter[str] | None = None) -> Iterator[Document]:
@@ -53,10 +55,11 @@ def documents(options: Options, dropped: Counter[str] | None = None) -> Iterator
         pictures=options.pictures,
         supplements=options.supplements,
     )
-    for path in options.paths:
-        if not path.exists():
-            raise DataError("no such file or folder", where=path)
-        for name, paper in _papers(path, path.resolve().name, kept, options.max_bytes):
+    only = set(options.only)
+    for place in _places(options.paths):
+        if only and str(place.path) not in only:
+            continue
+        for name, paper in _papers(place, kept, options.max_bytes):
             if paper.text:
                 meta = {"title": paper.title, "formulas": to_row(paper.formulas), **paper.meta}
                 yield Document(id=name, text=paper.text, source="arxiv", meta=meta)
@@ -65,24 +68,59 @@ def documents(options: Options, dropped: Counter[str] | None = None) -> Iterator
 
 
 def parts(options: Options) -> list[Options]:
-    """The settings of one part for each path that was given: name archives one by one to read them side by side."""
-    return [replace(options, paths=(path,)) for path in options.paths] or [options]
+    """The settings of the parts: one for an archive of many papers, one for some single papers in a row."""
+    if not options.paths:
+        raise ConfigError("source arxiv needs options.paths")
+    groups: list[list[str]] = []
+    alone = True
+    for place in _places(options.paths):
+        if options.only and str(place.path) not in options.only:
+            continue
+        archive = place.path.is_file() and place.path.stat().st_size > ARCHIVE
+        if archive or alone or len(groups[-1]) == PART:
+            groups.append([])
+        groups[-1].append(str(place.path))
+        alone = archive
+    return [replace(options, only=tuple(group)) for group in groups] or [options]
 
 
-def _papers(path: Path, name: str, kept: TexOptions, limit: int) -> Iterator[tuple[str, Extracted]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """An archive, a file or the folder of one paper, with the name that its papers' ids begin with."""
+
+    name: str
+    path: Path
+
+
+def _places(paths: Iterable[Path]) -> Iterator[_Place]:
+    for path in paths:
+        if not path.exists():
+            raise DataError("no such file or folder", where=path)
+        yield from _below(path, path.resolve().name)
+
+
+def _below(path: Path, name: str) -> Iterator[_Place]:
     if path.is_file():
-        for paper in extract_arxiv(path, max_bytes=limit, options=kept):
-            identifier = arxiv_id(paper.part or path.name)
-            yield (identifier if is_arxiv_id(identifier) else f"{name}#{paper.part}" if paper.part else name), paper
+        yield _Place(name=name, path=path)
         return
     inside = sorted(p for p in path.iterdir() if not p.is_symlink() and not p.name.startswith("."))
     archives = [p for p in inside if p.is_file() and p.name.endswith(_ARCHIVES)]
     if not archives and any(p.is_file() and p.name.endswith(_TEX) for p in inside):
-        project = read_folder(path)
-        yield (
-            name,
-            Extracted(text="", error=project.reason) if isinstance(project, Refusal) else clean_project(project, kept),
-        )
+        yield _Place(name=name, path=path)
         return
     for below in [*archives, *(p for p in inside if p.is_dir())]:
-        yield from _papers(below, f"{name}/{below.name}", kept, limit)
+        yield from _below(below, f"{name}/{below.name}")
+
+
+def _papers(place: _Place, kept: TexOptions, limit: int) -> Iterator[tuple[str, Extracted]]:
+    if place.path.is_file():
+        for paper in extract_arxiv(place.path, max_bytes=limit, options=kept):
+            identifier = arxiv_id(paper.part or place.path.name)
+            named = f"{place.name}#{paper.part}" if paper.part else place.name
+            yield (identifier if is_arxiv_id(identifier) else named), paper
+        return
+    project = read_folder(place.path)
+    if isinstance(project, Refusal):
+        yield place.name, Extracted(text="", error=project.reason)
+    else:
+        yield place.name, clean_project(project, kept)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,6 +64,7 @@ LANGUAGES = {
         endings=(".mm",), has=re.compile(r"\$[cvfeap]\s[^$]*\$[.=]"), lacks=re.compile(r"^#import", _M)
     ),
 }
+PART = 64  # files of a part
 _GENERATED = re.compile(r"automatically generated|DO NOT EDIT", re.IGNORECASE)
 _SPDX = re.compile(r"SPDX-License-Identifier:\s*([\w.+-]+(?: (?:OR|AND|WITH) [\w.+-]+)*)")
 _LICENCES = (
@@ -87,6 +88,7 @@ class Options:
     generated: bool = setting(False, "keep files that say they were generated")
     max_file_bytes: int = setting(1_048_575, "leave out larger files")
     traces: tuple[Path, ...] = setting((), "runs of llemma prove, folders of traces or trace files: steps of proofs")
+    only: tuple[str, ...] = setting((), "ids of the files and traces to read (default: all)")
     steps: Literal["proof", "all"] = setting("proof", "steps on the way to a proof, or every step that was accepted")
 
 
@@ -95,13 +97,36 @@ def documents(options: Options) -> Iterator[Document]:
 
     Raises ConfigError for an unknown language or without any paths, DataError for a path that does not exist.
     """
+    _check(options)
+    yield from _files(options)
+    yield from _steps(options)
+
+
+def parts(options: Options) -> list[Options]:
+    """The settings of parts of ``PART`` files and traces each. Raises as ``documents``."""
+    _check(options)
+    names = [name for name, _ in _found(options)] + [f"steps/{name}" for name, _ in _traces(options)]
+    chosen = [name for name in names if not options.only or name in options.only]
+    return [replace(options, only=tuple(chosen[at : at + PART])) for at in range(0, len(chosen), PART)]
+
+
+def _check(options: Options) -> None:
     for language in options.languages:
         if language not in LANGUAGES:
             raise ConfigError(f"source formal knows no language {language!r}; known: {', '.join(LANGUAGES)}")
+
+
+def _found(options: Options) -> Iterator[tuple[str, Path]]:
     if options.paths or not options.traces:
-        yield from _files(options)
+        endings = tuple(e for language in options.languages for e in LANGUAGES[language].endings)
+        yield from walk(options.paths, lambda name: name.endswith(endings), source="formal")
+
+
+def _traces(options: Options) -> Iterator[tuple[str, Path]]:
     if options.traces:
-        yield from _steps(options)
+        for name, path in walk(options.traces, lambda name: name.endswith(".jsonl"), source="formal"):
+            if path.name != "rows.jsonl" and not path.name.startswith("."):
+                yield name, path
 
 
 def language_of(name: str, text: str) -> str | None:
@@ -114,8 +139,10 @@ def language_of(name: str, text: str) -> str | None:
 
 
 def _files(options: Options) -> Iterator[Document]:
-    endings = tuple(e for language in options.languages for e in LANGUAGES[language].endings)
-    for name, path in walk(options.paths, lambda name: name.endswith(endings), source="formal"):
+    only = set(options.only)
+    for name, path in _found(options):
+        if only and name not in only:
+            continue
         data = read_limited(path, options.max_file_bytes)
         try:
             text = data.decode("utf-8-sig") if data else ""
@@ -142,8 +169,9 @@ def _header(text: str) -> dict[str, str]:
 
 
 def _steps(options: Options) -> Iterator[Document]:
-    for name, path in walk(options.traces, lambda name: name.endswith(".jsonl"), source="formal"):
-        if path.name == "rows.jsonl" or path.name.startswith("."):
+    only = set(options.only)
+    for name, path in _traces(options):
+        if only and f"steps/{name}" not in only:
             continue
         rows = list(_rows(path))
         pairs = list(_accepted(rows) if options.steps == "all" else _proof(rows))

@@ -8,6 +8,7 @@ connections taken up where they broke. How the columns of known mathematical cor
 from __future__ import annotations
 
 import fnmatch
+import glob
 import hashlib
 import io
 import json
@@ -15,7 +16,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -91,11 +92,14 @@ class Options:
     files: str = setting("", "pattern of the files instead of subset and split, such as data/train-000*.parquet")
     text: str = setting("", "column that holds the text (default: the dataset's, else text)")
     meta: tuple[str, ...] = setting((), "columns kept beside the text (default: the dataset's)")
+    where: Mapping[str, Any] = setting(factory=dict, help="only rows with this value: {'meta.set' = VALUE or a list}")
+    unless: Mapping[str, Any] = setting(factory=dict, help="no rows with this value, as in where")
     revision: str = setting("main", "branch, tag or commit; pin a commit to get the same documents again")
     after: str = setting("", "id of the last document seen: go on behind it")
     limit: int = setting(0, "stop after this many documents (0: all)")
     cache: Path | None = setting(None, "folder to keep whole files in; a download that broke goes on there")
     endpoint: str = setting("", "address of the hub (default: HF_ENDPOINT, else huggingface.co)")
+    part: tuple[int, ...] = setting((), "part of the one file: begin, end (bytes; rows of Parquet), rows before")
 
     def __post_init__(self) -> None:
         if self.dataset and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.dataset):
@@ -119,14 +123,40 @@ def documents(options: Options, progress: Progress = silent, *, pause: float = 1
             raise DataError("no such folder", where=options.path)
         yield from _documents(options, layout, _local_files(options, layout), _open_local(options.path), progress)
         return
+    with closing(_client(options, pause)) as client:
+        hub = _Hub(client, options)
+        files = _matching(hub.files(), options, layout)
+        yield from _documents(options, layout, files, hub.open, progress)
+
+
+def parts(options: Options) -> list[Options]:
+    """The settings of the parts: files in sorted order; those of a copy are cut where their rows end, if not packed.
+
+    Over the network, the revision is pinned to the commit that it means now. Raises as ``documents``.
+    """
+    if options.part or options.after or options.limit:
+        return [options]
+    layout = _layout(options)
+    if options.path is not None:
+        if not options.path.is_dir():
+            raise DataError("no such folder", where=options.path)
+        return [
+            replace(options, files=glob.escape(name), part=span)
+            for name in _local_files(options, layout)
+            for span in _tables.spans(options.path / name)
+        ]
+    with closing(_client(options)) as client:
+        hub = _Hub(client, options)
+        files = _matching(hub.files(), options, layout)
+    return [replace(options, files=glob.escape(name), revision=hub.commit) for name in files]
+
+
+def _client(options: Options, pause: float = 1.0) -> Client:
     if not options.dataset:
         raise ConfigError("source hub needs options.dataset, or options.path of a copy")
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         raise ConfigError("HF_HUB_OFFLINE is set; give options.path of a copy, or unset it")
-    with closing(Client(token=os.environ.get("HF_TOKEN"), pause=pause)) as client:
-        hub = _Hub(client, options)
-        files = _matching(hub.files(), options, layout)
-        yield from _documents(options, layout, files, hub.open, progress)
+    return Client(token=os.environ.get("HF_TOKEN"), pause=pause)
 
 
 def _layout(options: Options) -> Columns:
@@ -168,7 +198,7 @@ def _documents(
         figures = {"documents": float(count)}
         progress(Event(stage="hub", done=done, total=sum(files.values()), unit="bytes", figures=figures, note=name))
         wanted = [text, *columns] if columns else None
-        for number, row in _tables.rows(opened(name), name, columns=wanted, start=start):
+        for number, row in _tables.rows(opened(name), name, columns=wanted, start=start, part=options.part):
             if options.limit and count >= options.limit:
                 return
             if not isinstance(row.get(text), str):
@@ -177,10 +207,26 @@ def _documents(
                     f"no text in column {text!r} (options.text); there are {there}", where=f"{name}:{number}"
                 )
             kept = {c: _plain(row[c], c in layout.packed) for c in (columns or row) if c in row and c != text}
+            if not _wanted(kept, options):
+                continue
             yield Document(id=f"{name}:{number}", text=row[text], source=options.dataset or "hub", meta=kept)
             count += 1
         done += size
     progress(Event(stage="hub", done=done, total=done, unit="bytes", figures={"documents": float(count)}))
+
+
+def _wanted(meta: Mapping[str, Any], options: Options) -> bool:
+    """Whether ``where`` and ``unless`` want a row, by the columns kept of it."""
+
+    def holds(key: str, value: Any) -> bool:
+        found: Any = meta
+        for name in key.split("."):
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found in value if isinstance(value, (list, tuple)) else bool(found == value)
+
+    return all(holds(*pair) for pair in options.where.items()) and not any(
+        holds(*pair) for pair in options.unless.items()
+    )
 
 
 def _plain(value: Any, packed: bool) -> Any:
@@ -217,7 +263,7 @@ class _Hub:
         self._endpoint = (options.endpoint or os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
         self._sizes: dict[str, int] = {}
         self._hashes: dict[str, str] = {}
-        self._commit = self._pinned()
+        self.commit = self._pinned()
 
     def _address(self, template: str, **more: str) -> str:
         parts = {"dataset": self._options.dataset, **more}
@@ -235,7 +281,7 @@ class _Hub:
 
     def files(self) -> Mapping[str, int]:
         """Size in bytes of every file, by path."""
-        page: str | None = self._address("/api/datasets/{dataset}/tree/{commit}?recursive=true", commit=self._commit)
+        page: str | None = self._address("/api/datasets/{dataset}/tree/{commit}?recursive=true", commit=self.commit)
         while page:
             entries, page = self._client.json(page)
             for entry in entries if isinstance(entries, list) else ():
@@ -246,7 +292,7 @@ class _Hub:
 
     def open(self, name: str) -> IO[bytes]:
         """A file to read: from the cache, streamed, or (Parquet) read in parts."""
-        url = self._address("/datasets/{dataset}/resolve/{commit}/{name}", commit=self._commit, name=name)
+        url = self._address("/datasets/{dataset}/resolve/{commit}/{name}", commit=self.commit, name=name)
         if self._options.cache is not None:
             return open(self._fetched(url, name, self._options.cache), "rb")
         if name.endswith(".parquet"):
@@ -255,7 +301,7 @@ class _Hub:
 
     def _fetched(self, url: str, name: str, cache: Path) -> Path:
         """The file in the cache folder, complete: what exists under its name is whole."""
-        path = cache / self._options.dataset.replace("/", "--") / self._commit / name
+        path = cache / self._options.dataset.replace("/", "--") / self.commit / name
         if path.is_file():
             return path
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ class Options:
     text: str = setting("text", "column that holds the text")
     id: str = setting("id", "column that holds the id; without it the id is FILE:LINE")
     meta: tuple[str, ...] = setting(("*",), "columns kept beside the text (*: all)")
+    part: tuple[int, ...] = setting((), "part of the one file: begin, end (bytes; rows of Parquet), rows before")
 
 
 def documents(options: Options) -> Iterator[Document]:
@@ -32,8 +33,10 @@ def documents(options: Options) -> Iterator[Document]:
 
 
 def parts(options: Options) -> list[Options]:
-    """The settings of one part a file."""
-    return [replace(options, paths=(file,)) for file in _files(options)]
+    """The settings of the parts: large files are cut where their rows end (packed ones cannot be), others are one."""
+    if options.part:
+        return [options]
+    return [replace(options, paths=(file,), part=span) for file in _files(options) for span in _tables.spans(file)]
 
 
 def _files(options: Options) -> Iterator[Path]:
@@ -57,7 +60,7 @@ def _read(file: Path, options: Options) -> Iterator[Document]:
         opened = open(file, "rb")  # noqa: SIM115 - closed by `rows`
     except OSError as error:
         raise DataError(explain(error), where=file) from error
-    for number, row in _tables.rows(opened, str(file), columns=columns):
+    for number, row in _tables.rows(opened, str(file), columns=columns, part=options.part):
         if not isinstance(row.get(options.text), str):
             raise DataError(f"expected an object with a string field {options.text!r}", where=f"{file}:{number}")
         name = str(row.get(options.id, f"{file.name}:{number}"))

@@ -21,6 +21,7 @@ from llemma.report.page import charts
 from llemma.report.page.corpus import LONGEST_EXAMPLE, Corpus, read_corpus
 from llemma.report.page.evaluation import MOST_ATTEMPTS, VERDICTS, Evaluation, read_evaluation
 from llemma.report.page.mathml import rich
+from llemma.report.page.overlap import Overlap, read_overlap
 from llemma.report.page.proving import Proving, read_proving
 from llemma.report.page.read import Folder, find, finite, json_object, listed, table
 from llemma.report.page.training import Training, read_training
@@ -57,6 +58,7 @@ class Page:
     folders: tuple[Folder, ...]
     tours: tuple[Tour, ...]
     corpora: tuple[Corpus, ...]
+    overlaps: tuple[Overlap, ...]
     trainings: tuple[Training, ...]
     evaluations: tuple[Evaluation, ...]
     provings: tuple[Proving, ...]
@@ -106,13 +108,14 @@ def collect(run_folders: Sequence[Path]) -> Page:
     folders = found[:MOST_RUNS]
     tours = tuple(_tour(f) for f in folders if f.verb == "tour")
     corpora = tuple(read_corpus(f) for f in folders if f.verb == "corpus")
+    overlaps = tuple(read_overlap(f) for f in folders if f.verb == "overlap")
     trainings = tuple(read_training(f) for f in folders if f.verb == "train")
     evaluations = tuple(read_evaluation(f) for f in folders if f.verb == "eval")
     proving = [f for f in folders if f.verb == "prove"]
     provings = tuple(read_proving(f, len(proving)) for f in proving)
     notes = [(f.name, note) for f in folders for note in f.notes]
-    parts: list[Tour | Corpus | Training | Evaluation | Proving]
-    parts = [*tours, *corpora, *trainings, *evaluations, *provings]
+    parts: list[Tour | Corpus | Overlap | Training | Evaluation | Proving]
+    parts = [*tours, *corpora, *overlaps, *trainings, *evaluations, *provings]
     for part in parts:
         notes += [(part.name, note) for note in part.notes]
     if len(found) > len(folders):
@@ -123,6 +126,7 @@ def collect(run_folders: Sequence[Path]) -> Page:
         folders=folders,
         tours=tours,
         corpora=corpora,
+        overlaps=overlaps,
         trainings=trainings,
         evaluations=evaluations,
         provings=provings,

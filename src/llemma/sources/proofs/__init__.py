@@ -16,10 +16,11 @@ from random import Random
 from typing import Literal
 
 from llemma.config import check_seed, setting
+from llemma.provers.coq import install
 from llemma.records import Document, Goal
 from llemma.sources.proofs.base import Draft, normal, shape
 from llemma.sources.proofs.draw import drafts, held_out
-from llemma.sources.proofs.record import Recorded, recorded
+from llemma.sources.proofs.record import Recorded, place, recorded
 
 __all__ = ["Draft", "Options", "documents", "drafts", "held_out", "normal", "proof_text", "shape", "tactic_text"]
 
@@ -96,6 +97,13 @@ def documents(options: Options) -> Iterator[Document]:
     texts = [document for proof in proofs for document in _written(proof, options.forms)]
     Random(f"proofs:order:{options.seed}").shuffle(texts)
     return iter(texts)
+
+
+def parts(options: Options) -> list[Options]:
+    """One part. Raises ProverError where neither Coq nor the record is: before anything else is done."""
+    if not place(options.count, options.seed, Path(options.record) if options.record else None).exists():
+        install.find()
+    return [options]
 
 
 def _written(proof: Recorded, forms: Sequence[str]) -> Iterator[Document]:

@@ -53,11 +53,16 @@ def recorded(count: int, seed: int, file: Path | None = None) -> Iterator[Record
     Raises ProverError when Coq is needed and not there, DataError for a file that is damaged or of other theorems.
     """
     origin = {"count": count, "seed": seed, "made_of": made_of()}
-    path = file or cache_folder() / f"proofs-{count}-{seed}-{origin['made_of']}.jsonl.gz"
+    path = place(count, seed, file)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, origin, take(list(itertools.islice(drafts(seed), count))))
     return read(path, origin)
+
+
+def place(count: int, seed: int, file: Path | None = None) -> Path:
+    """Where the record of the first ``count`` theorems of a seed is kept."""
+    return file or cache_folder() / f"proofs-{count}-{seed}-{made_of()}.jsonl.gz"
 
 
 def take(chosen: Sequence[Draft]) -> list[Recorded | Draft]:
