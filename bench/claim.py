@@ -175,52 +175,66 @@ def _measure(s: Settings, seed: int, name: str, folder: Path) -> None:
 
 
 def report(s: Settings) -> str:
-    """The tables in Markdown, with the command, the date and the versions."""
+    """The tables in Markdown, with the date, the sizes and the versions."""
     names = ["base", *s.mixtures]
+    every = [*names, *(f"{name}-sft" for name in names)]
     found = {
         (seed, name): _flat(read_json(s.run / f"seed-{seed}" / name / "figures.json"))
         for seed in s.seeds
-        for name in [n + end for n in names for end in ("", "-sft")]
+        for name in every
     }
     columns = list(next(iter(found.values())))
-    lines = [f"| model | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
-    for name in [*names, *(f"{n}-sft" for n in names)]:
-        cells = [_interval([found[seed, name][c] for seed in s.seeds], c) for c in columns]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    rows = {name: {c: [found[seed, name][c] for seed in s.seeds] for c in columns} for name in every}
     first = names[1]
-    lines += ["", f"Paired by seed, {first} less each of the others:", "", *lines[:2]]
-    for end in ("", "-sft"):
-        for other in (n for n in names if n != first):
-            cells = [
-                _interval([found[seed, first + end][c] - found[seed, other + end][c] for seed in s.seeds], c, sign="+")
-                for c in columns
-            ]
-            lines.append(f"| {first}{end} − {other}{end} | {' | '.join(cells)} |")
+    pairs = [(first, other) for other in names if other != first]
+    pairs += [(f"{one}-sft", f"{other}-sft") for one, other in pairs] + [(f"{first}-sft", first)]
+    differences = {
+        f"{one} − {other}": {c: [x - y for x, y in zip(rows[one][c], rows[other][c], strict=True)] for c in columns}
+        for one, other in pairs
+    }
+    parts = [_about(s)]
+    for kind, title in (("accuracy", "Accuracy in %"), ("loss", "Loss in nats per token")):
+        chosen = [c for c in columns if c.startswith("loss ") == (kind == "loss")]
+        parts.append(_table(title, chosen, rows, ""))
+        parts.append(_table("difference, paired by seed", chosen, differences, "+"))
+    return "\n\n".join(parts) + "\n"
+
+
+def _about(s: Settings) -> str:
     made = versions()
     told = ", ".join(f"{name} {made[name]}" for name in ("python", "llemma", "torch", "commit") if name in made)
     tokens = s.batch_size * s.context
-    head = (
+    return (
         f"{datetime.date.today()}; {made['machine']}; {told}. Tokens: base {s.base_steps * tokens:,}, continued "
         f"{s.continued_steps * tokens:,} for every mixture, fine-tuning {s.sft_steps * tokens:,}. Seeds "
-        f"{', '.join(map(str, s.seeds))}; mean and 95 % interval (Student's t, {len(s.seeds) - 1} degrees of freedom). "
-        f"Accuracy in %: up to {s.problems} problems of each family, greedy, no examples in the prompt. Loss: nats per token."
+        f"{', '.join(map(str, s.seeds))}; mean ± half of the 95 % interval (Student's t, {len(s.seeds) - 1} degrees of "
+        f"freedom). Up to {s.problems} problems of each family, greedy, no examples in the prompt."
     )
-    return f"{head}\n\n" + "\n".join(lines) + "\n"
+
+
+def _table(title: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, Sequence[float]]], sign: str) -> str:
+    lines = [
+        f"| {title} | {' | '.join(c.removeprefix('loss ') for c in columns)} |",
+        "|---" + "|---:" * len(columns) + "|",
+    ]
+    for name, values in rows.items():
+        cells = [_interval(values[c], 3 if c.startswith("loss ") else 1, sign) for c in columns]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _flat(figures: Mapping[str, Any]) -> dict[str, float]:
     accuracy = {name.removeprefix("generated:"): 100 * value for name, value in figures["accuracy"].items()}
-    mean = {"accuracy": statistics.fmean(accuracy.values())}
+    mean = {"mean": statistics.fmean(accuracy.values())}
     return mean | accuracy | {f"loss {source}": value for source, value in figures["loss"].items()}
 
 
-def _interval(values: Sequence[float], column: str, sign: str = "") -> str:
-    digits = 3 if column.startswith("loss") else 1
-    mean = statistics.fmean(values)
+def _interval(values: Sequence[float], digits: int, sign: str) -> str:
+    mean = f"{statistics.fmean(values):{sign}.{digits}f}"
     if len(values) < 2:
-        return f"{mean:{sign}.{digits}f}"
+        return mean
     half = _student(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{mean:{sign}.{digits}f} [{mean - half:{sign}.{digits}f}, {mean + half:{sign}.{digits}f}]"
+    return f"{mean} ± {half:.{digits}f}"
 
 
 def _student(freedom: int) -> float:

@@ -11,7 +11,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,9 +31,11 @@ from llemma.models.checkpoint import load_model
 from llemma.models.files import load_tensors
 from llemma.models.llama import Llama, LlamaConfig, initial, initialise
 from llemma.run import read_json, read_jsonl
+from llemma.tokens.tokenizer import load_tokenizer
 from llemma.train.checkpoint import Kept, Saver, checked, checkpoints, export, load_checkpoint, step_of
 from llemma.train.config import ParallelConfig, TrainConfig
 from llemma.train.guard import GuardConfig
+from llemma.train.job import exported
 from llemma.train.launch import script
 from llemma.train.loop import train
 from llemma.train.optim import adamw
@@ -40,6 +44,16 @@ from ranks import train_all
 from test_train import TokenizerEntry, build_corpus, losses_of, weights_of, write_sources
 
 EXACT = 1e-5
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: these tests flush hundreds of files to the disk."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module")
@@ -122,14 +136,15 @@ def test_two_processes_have_the_losses_of_one_and_leave_the_same_model(whole: Pa
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_every_layout_has_the_losses_of_one_process_and_goes_on_from_any_other(
-    corpus: Path, whole: Path, tmp_path: Path
+    corpus: Path, whole: Path, memory: Path
 ) -> None:
     def job(name: str, world: int, **changes: Any) -> dict[str, Any]:
-        return table(tmp_path / name, corpus, world=world, **changes)
+        return table(memory / name, corpus, world=world, **changes)
 
     two_by_two = {"parallel": {"tensor": 2}}
-    alone(tmp_path / "1 to 4", corpus, stop_at=3)
-    alone(tmp_path / "1 to 2x2", corpus, stop_at=3)
+    alone(memory / "1 to 4", corpus, stop_at=3)
+    alone(memory / "1 to 2x2", corpus, stop_at=3)
+    alone(memory / "read whole", corpus, init=str(whole))
     train_all(
         [
             job("4", 4),
@@ -141,16 +156,18 @@ def test_every_layout_has_the_losses_of_one_process_and_goes_on_from_any_other(
             job("2x2 to 1", 4, stop_at=3, **two_by_two),
             job("4 to 2", 4, stop_at=3),
             job("4 to 2", 2),
+            job("read in slices", 4, init=str(whole), **two_by_two),
             job("2 to 2x2", 2, stop_at=3),
             job("2 to 2x2", 4, **two_by_two),
         ],
-        tmp_path,
+        memory,
     )
-    alone(tmp_path / "2x2 to 1", corpus)
-    for run in tmp_path.iterdir():
-        if run.is_dir():
+    alone(memory / "2x2 to 1", corpus)
+    same_run(memory / "read in slices", memory / "read whole")
+    for run in memory.iterdir():
+        if run.is_dir() and not run.name.startswith("read"):
             same_run(run, whole)
-    rows = [row for run in ("4 to 2", "2x2 to 1") for row in (tmp_path / run / "log.txt").read_text().splitlines()]
+    rows = [row for run in ("4 to 2", "2x2 to 1") for row in (memory / run / "log.txt").read_text().splitlines()]
     assert sum("resumed at step 3" in row for row in rows) == 2
 
 
@@ -278,9 +295,9 @@ def test_the_newest_and_every_so_many_stay(tmp_path: Path) -> None:
 
 def test_what_goes_wrong_in_the_background_is_raised_by_the_next_save_or_the_end(tmp_path: Path) -> None:
     model, optimizer = small()
-    (tmp_path / "step-000001").write_bytes(b"a file in the way")
-    with pytest.raises(OSError), Saver(tmp_path, ALONE, Kept(newest=2), background=True) as saver:
-        saver.save(1, model, optimizer, end_id=0, state={})
+    with pytest.raises(TypeError, match="JSON"), Saver(tmp_path, ALONE, Kept(newest=2), background=True) as saver:
+        saver.save(1, model, optimizer, end_id=0, state={"what": object()})
+    assert checkpoints(tmp_path) == []
     assert not list(tmp_path.glob(".*.part"))
 
 
@@ -310,9 +327,9 @@ def test_a_checkpoint_of_two_processes_becomes_a_model_folder_and_plain_pytorch_
 
 
 @pytest.mark.slow
-def test_killed_at_any_file_operation_of_a_save_one_of_two_checkpoints_is_there_and_right(tmp_path: Path) -> None:
+def test_killed_at_any_file_operation_of_a_save_one_of_two_checkpoints_is_there_and_right(memory: Path) -> None:
     done = subprocess.run(
-        [sys.executable, killed.__file__, str(tmp_path)], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, killed.__file__, str(memory)], capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stderr
     died = int(done.stdout)
@@ -320,7 +337,7 @@ def test_killed_at_any_file_operation_of_a_save_one_of_two_checkpoints_is_there_
     expected = {steps: killed.trained(steps)[0].state_dict() for steps in (1, 2)}
     newest = set()
     for n in range(1, died + 1):
-        found = checkpoints(tmp_path / str(n))
+        found = checkpoints(memory / str(n))
         assert found
         for path in found:
             model, optimizer = killed.trained(0)
@@ -329,20 +346,31 @@ def test_killed_at_any_file_operation_of_a_save_one_of_two_checkpoints_is_there_
             for name, tensor in model.state_dict().items():
                 assert torch.equal(tensor, expected[step][name])
         newest.add(step_of(found[-1]))
-        Saver(tmp_path / str(n), ALONE, Kept(newest=1), background=False)
-        assert not list((tmp_path / str(n)).glob(".step-*.part"))  # what it left is swept away
+        Saver(memory / str(n), ALONE, Kept(newest=1), background=False)
+        assert not list((memory / str(n)).glob(".step-*.part"))  # what it left is swept away
     assert newest == {1, 2}  # some died before the checkpoint was there, some after
+
+
+def test_a_run_of_two_processes_is_exported_by_one(corpus: Path, shared: Path, tmp_path: Path) -> None:
+    config = build(TrainConfig, table(shared, corpus, export=str(tmp_path / "model")))
+    exported(config)
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == weights_of(shared)
+    assert load_tokenizer(tmp_path / "model").vocab_size == 401
+    with pytest.raises(ConfigError, match="exists; choose another name"):
+        exported(config)
+    with pytest.raises(DataError, match="no checkpoint here to export"):
+        exported(replace(config, run=tmp_path / "none"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_printed_script_starts_torchrun_and_goes_on_after_kill_9(corpus: Path, tmp_path: Path) -> None:
+def test_the_printed_script_starts_torchrun_and_goes_on_after_kill_9(corpus: Path, memory: Path) -> None:
     changes = {"steps": 24, "checkpoint_every": 2}
-    config = build(TrainConfig, table(tmp_path / "run", corpus, gpus=2, launch="torchrun", **changes))
+    config = build(TrainConfig, table(memory / "run", corpus, gpus=2, launch="torchrun", **changes))
     text = script(config)
     assert "--standalone --nproc-per-node 2 -m llemma train" in text
     env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    folder = tmp_path / "run" / "checkpoints"
+    folder = memory / "run" / "checkpoints"
     process = subprocess.Popen(
         ["bash", "-c", text], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=env
     )
@@ -352,15 +380,15 @@ def test_the_printed_script_starts_torchrun_and_goes_on_after_kill_9(corpus: Pat
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.002)
     finally:
-        kill_all(tmp_path)
+        kill_all(memory)
         process.wait()
     for path in checkpoints(folder):
         checked(path, ALONE)
     done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, timeout=100, check=False, env=env)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1 and done.stdout.startswith("loss ")  # one of the two speaks
-    assert "resumed at step" in (tmp_path / "run" / "log.txt").read_text()
-    same_run(tmp_path / "run", alone(tmp_path / "straight", corpus, **changes))
+    assert "resumed at step" in (memory / "run" / "log.txt").read_text()
+    same_run(memory / "run", alone(memory / "straight", corpus, **changes))
 
 
 def kill_all(folder: Path) -> None:

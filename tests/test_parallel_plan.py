@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -100,9 +101,10 @@ def test_a_blocks_activations_are_counted_as_a_real_block_keeps_them() -> None:
     kept = Kept(known)
     with kept:
         block(x, turn)
-    # blocked attention on the CPU keeps its weights too, 64 x 64 a head, and a copy of what o_proj reads
-    own = 2 * config.num_attention_heads * 64 * 64 + 2 * tokens * config.hidden_size
-    assert kept.bytes - own == pytest.approx(tokens * block_bytes(config, "none"), rel=0.1)
+    # more on the CPU: attention's weights (64 x 64 a head) and a copy of its result, and RMSNorm, which is one kernel
+    # on a GPU, keeps its normalised input in fp32
+    own = 2 * config.num_attention_heads * 64 * 64 + (2 + 8) * tokens * config.hidden_size
+    assert kept.bytes - own == pytest.approx(tokens * block_bytes(config, "none"), rel=0.02)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
@@ -212,10 +214,10 @@ def test_z_loss_is_in_the_gradient_and_the_logged_loss_stays_the_cross_entropy()
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_gpu_benchmark_runs_from_end_to_end_on_the_cpu() -> None:
-    words_ = "device=cpu models=tiny minutes=3 context=64 steps=1 curve=4 fp8=true compile=false peak_tflops=1"
+    words_ = "device=cpu models=tiny minutes=9 context=32 steps=1 curve=3 fp8=true compile=false peak_tflops=1"
     done = subprocess.run(
         [sys.executable, str(ROOT / "bench" / "train_gpu.py"), *words_.split()],
-        capture_output=True, text=True, timeout=280, check=False,
+        capture_output=True, text=True, timeout=280, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "whether it runs, not a measurement" in done.stdout

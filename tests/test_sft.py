@@ -455,6 +455,21 @@ def test_what_people_write_in_a_chat_is_never_a_mark(chatty):
     assert "And <|im_end|> 3+3?" in tokenizer.decode(ids.tolist())
 
 
+def test_a_chat_that_its_template_rewrites_is_refused(chatty):
+    """Qwen 3's template moves thoughts out of answers: there the pieces would not be its rendering."""
+    thinking = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
+        "{% if m['role'] == 'assistant' %}{% set parts = m['content'].split('</think>') %}"
+        "{{ '<think>\n' + (parts[0] if parts[1:] else '') + '\n</think>\n\n' }}{% endif %}"
+        "{{ m['content'].split('</think>')[-1] + '<|im_end|>\n' }}{% endfor %}"
+    )
+    chat, tokenizer = Chat(thinking, {}, where="here"), load_tokenizer(chatty)
+    thought = [TALK[0], {"role": "assistant", "content": "two and two</think>4"}]
+    assert chat.pieces(thought) == "the chat template rewrites what a message says"
+    ids, learned = Encoder(tokenizer).encode([chat.pieces(TALK[:2])])[0]
+    assert tokenizer.decode(ids[learned].tolist()) == "assistant\n<think>\n\n</think>\n\n4\n"
+
+
 def test_only_the_last_answer_counts_when_asked(chatty):
     chat, tokenizer = load_chat(chatty), load_tokenizer(chatty)
     ids, learned = Encoder(tokenizer, turns="last").encode([chat.pieces(TALK)])[0]

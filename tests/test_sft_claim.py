@@ -64,10 +64,9 @@ def test_the_claim_runs_at_a_small_size_and_goes_on_where_it_was(tmp_path: Path)
         outputs.append(done.stdout)
     assert outputs[0].count(" s\n") == 8 and "seed-0/base-sft" not in outputs[1]  # made once
     table = (tmp_path / "run" / "table.md").read_text()
-    lines = [line for line in table.splitlines() if line.startswith("| ")]
-    assert [line.split(" | ")[0] for line in lines[1:9]] == [
-        f"| {name}{end}" for end in ("", "-sft") for name in ("base", "2-4-1", "1-1-1", "4-2-1")
-    ]
-    assert all("[" in line for line in lines[1:9]) and "Student's t, 1 degrees of freedom" in table
+    names = [f"{name}{end}" for end in ("", "-sft") for name in ("base", "2-4-1", "1-1-1", "4-2-1")]
+    for name in names:
+        assert sum(line.startswith(f"| {name} |") and line.count("±") >= 2 for line in table.splitlines()) == 2
+    assert table.count("| 2-4-1-sft − base-sft | ") == 2 and "Student's t, 1 degrees of freedom" in table
     figures = read_json(tmp_path / "run" / "seed-1" / "2-4-1-sft" / "figures.json")
     assert set(figures["loss"]) == {"prose", "stdlib", "papers", "web", "code"}

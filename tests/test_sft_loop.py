@@ -87,6 +87,32 @@ def test_a_model_that_cannot_keep_examples_apart_gets_no_packed_rows(settings, m
     assert train(replace(settings, sft=replace(settings.sft, packing=False), steps=1)) is not None
 
 
+@pytest.mark.slow
+def test_a_model_of_transformers_is_fine_tuned_on_packed_examples(settings, model, tmp_path):
+    """The losses of packed rows are those of the examples alone, in training as in validation."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    from llemma.tokens.tokenizer import load_tokenizer
+
+    tokenizer, folder = load_tokenizer(model), tmp_path / "qwen"
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "head_dim": 8, "pad_token_id": None}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256}
+    torch.manual_seed(0)
+    Qwen3ForCausalLM(Qwen3Config(vocab_size=tokenizer.vocab_size, **sizes, **heads)).save_pretrained(folder)
+    tokenizer.save(folder)
+    first = []
+    for name, packing in (("packed", True), ("alone", False)):
+        config = replace(
+            settings, init=str(folder), run=tmp_path / name, steps=1,
+            sft=replace(settings.sft, packing=packing, valid_share=0.0),
+        )  # fmt: skip
+        config = replace(config, batch_size=len(loop.prepare(config).rows))  # an epoch in a step
+        assert train(config) is not None
+        first.append(next(row["loss"] for row in rows_of(config.run) if "loss" in row))
+    assert first[0] == pytest.approx(first[1], abs=1e-5)
+    Qwen3ForCausalLM.from_pretrained(tmp_path / "packed" / "model")
+
+
 # The guard: real steps whose loss is made no number for chosen rows of data, wherever in the run they come
 
 

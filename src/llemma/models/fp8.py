@@ -34,7 +34,9 @@ def to_fp8(module: nn.Module) -> int:
     found = [
         layer
         for layer in module.modules()
-        if type(layer) is nn.Linear and layer.bias is None and not any(n % MULTIPLE for n in layer.weight.shape)
+        if type(layer) is nn.Linear
+        and "bias" not in dict(layer.named_parameters(recurse=False))
+        and not any(n % MULTIPLE for n in layer.weight.shape)
     ]
     for layer in found:
         layer.__class__ = Fp8Linear  # the parameter stays the same object under the same name

@@ -1,10 +1,10 @@
 """Chat templates: messages → pieces of text of which it is known who wrote them.
 
-The template is the model's own Jinja text, run in Jinja's sandbox as ``transformers`` does. What people and models
-wrote never passes through it: each message is rendered as a placeholder, so that a content which spells ``<|im_end|>``
-stays text, and the border between the template's words and an answer is known exactly. A template therefore cannot
-rewrite contents; that it strips them is seen and done. ``strftime_now`` is left out: a template that prints today's
-date would give other tokens tomorrow.
+The template is the model's own Jinja text, run in Jinja's sandbox as ``transformers`` does. Each message is rendered as
+a placeholder and put back afterwards, so that a content which spells ``<|im_end|>`` stays text, and the border between
+the template's words and an answer is known exactly. That a template strips contents is seen and done; a chat for which
+the pieces are not the rendering, such as thoughts taken out of an answer, is refused. ``strftime_now`` is left out: a
+template that prints today's date would give other tokens tomorrow.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Chat:
         return self._template.render(messages=list(messages), add_generation_prompt=ask, **self._marks)
 
     def pieces(self, messages: Sequence[Mapping[str, str]]) -> list[Piece] | str:
-        """The rendering in pieces, or why there is none: the template refuses, or leaves out an answer.
+        """The rendering in pieces, or why there is none: the template refuses, leaves out an answer, or rewrites one.
 
         An answer begins where the rendering that asks for it ends, so words that the template puts in front of an
         answer but not into the question (Llama 2's space, an empty thought) are learned with it.
@@ -55,7 +55,7 @@ class Chat:
         held = [dict(m, content=f"{SPACE}\ue000{i}\ue001{SPACE}") for i, m in enumerate(messages)]
         answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
         try:
-            text = self.render(held)
+            text, whole = self.render(held), self.render(messages)
             asked = {i: self._asked(text, held[:i]) for i in answers}
         except (jinja2.TemplateError, *_RAISED) as error:
             return f"the chat template refuses it: {' '.join(str(error).split())[:120]}"
@@ -76,7 +76,11 @@ class Chat:
             seen.add(number)
             end = place.end()
         found.append(Piece(text[end:], marked=True))
-        return found if seen.issuperset(answers) else "the chat template leaves out an answer"
+        if not seen.issuperset(answers):
+            return "the chat template leaves out an answer"
+        if "".join(piece.text for piece in found) != whole:
+            return "the chat template rewrites what a message says"
+        return found
 
     def _asked(self, text: str, before: Sequence[Mapping[str, str]]) -> int:
         """Where in ``text`` the words end that ask for the answer after these messages; -1: not so in this template."""

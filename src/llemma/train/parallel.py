@@ -8,6 +8,7 @@ function here does nothing or what one process would do. gloo on CPU, NCCL on GP
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ from llemma.models.fp8 import to_fp8
 from llemma.models.trainable import Trainable
 from llemma.train.config import ParallelConfig, sizes
 
+PATIENCE = datetime.timedelta(hours=1)  # processes wait for the lead while it writes the model folder
 AXES = ("dp_replicate", "dp_shard", "tp")
 
 
@@ -122,7 +124,7 @@ def start(settings: ParallelConfig, device: str = "auto") -> Iterator[Mesh]:
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(place)
     if ours:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield _mesh(settings, place)
     finally:
