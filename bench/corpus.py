@@ -73,9 +73,10 @@ def line(size: int, made: dict[str, Any], settings: Settings) -> str:
     slowest = max(stages, key=lambda name: stages[name])
     share = stages[slowest] / made["seconds"]
     dropped = sum(n for reason, n in made["dropped"].items() if "duplicate" in reason)
+    shown = f"{slowest} {stages[slowest]:.1f} s (read {stages['read']:.1f}, group {stages['group']:.1f})"
     return (
         f"| {size:,} | {made['documents']:,} | {dropped:,} | {made['seconds']:.1f} | {size / made['seconds']:.1f} "
-        f"| {slowest} {stages[slowest]:.1f} s | {share:.0%} | {made['kilobytes'] / 1e3:.0f} |"
+        f"| {shown} | {share:.0%} | {made['kilobytes'] / 1e3:.0f} |"
     )
 
 

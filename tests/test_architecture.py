@@ -21,7 +21,7 @@ DOC = ROOT / "docs" / "architecture.md"
 LAYERS = [
     {"errors", "records"},
     {"config", "plugins", "run", "fetch", "sandbox", "cluster"},
-    {"tokens", "numbers", "grade", "extract"},
+    {"tokens", "grade", "extract"},
     {"models", "sources", "backends", "provers"},
     {"corpus", "train", "tasks", "evaluate", "prove"},
     {"report"},

@@ -8,6 +8,7 @@ With LLEMMA_DATA also on the recorded answers of a model:
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import os
 import signal
@@ -30,6 +31,7 @@ from llemma.corpus.overlap_settings import ScanConfig
 from llemma.errors import ConfigError, DataError, RunError
 from llemma.evaluate.evaluate import evaluate
 from llemma.evaluate.overlap import read_overlap
+from llemma.records import Event
 from llemma.run import read_jsonl
 
 DATA = os.environ.get("LLEMMA_DATA", "")
@@ -296,6 +298,24 @@ def test_clean_and_dirty_scores_of_an_evaluation(tmp_path: Path) -> None:
     task = evaluate(config(tmp_path / "eval", overlap=tmp_path / "overlap"), backend=Adder()).tasks[0]
     groups = {m.name: m.n for m in task.groups if "overlap" in m.name}
     assert groups == {"accuracy[overlap=dirty]": 5, "accuracy[overlap=clean]": 7}
+
+
+def test_a_scan_about_another_task_is_refused(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "overlap.jsonl", [{"task": "math", "problem": "a", "hits": 1}])
+    overlap = read_overlap(path)
+    assert overlap.of("math") == overlap.of("math:algebra") == overlap.of("math_python") == {"a"}
+    assert overlap.of("gsm8k") is None
+    with pytest.raises(DataError, match=r"says nothing about generated:addition, it is about math; run llemma overlap"):
+        evaluate(config(overlap=path), backend=Adder())
+
+
+def test_a_scan_without_numba_says_that_it_is_slow(mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    said: list[Event] = []
+    corpus = write_jsonl(tmp_path / "c.jsonl", documents(12))
+    scan(settings(mine, corpus, tmp_path / "run"), said.append)
+    assert any("pip install" in event.note for event in said)
+    assert found(tmp_path / "run") == expected(12)
 
 
 def test_generations_of_an_evaluation_are_looked_for(tmp_path: Path) -> None:

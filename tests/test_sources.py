@@ -200,7 +200,7 @@ def test_jsonl_fields_have_the_names_one_gives_them(tmp_path):
 GOOD = b'{"text": "fine"}\n'
 DAMAGED = [
     ("a.jsonl", b"", r"a\.jsonl: the file is empty"),
-    ("a.jsonl.gz", gzip.compress(b""), r"a\.jsonl\.gz: the file is empty"),
+    ("a.jsonl.gz", gzip.compress(b"", mtime=0), r"a\.jsonl\.gz: the file is empty"),
     ("a.jsonl", GOOD * 2 + b"{torn\n", r"a\.jsonl:3: not valid JSON"),
     ("a.jsonl", GOOD + b'{"text": "to', r"a\.jsonl:2: not valid JSON"),
     ("a.jsonl", GOOD + b'{"n": ' + b"9" * 5000 + b"}", r"a\.jsonl:2: not valid JSON"),

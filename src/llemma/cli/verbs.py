@@ -441,6 +441,34 @@ def _read(path: Path) -> Any:
     return read_json(path)
 
 
+def _numbers(call: Call) -> int:
+    from llemma.tokens.numbers import compare
+
+    if call.settings.action == "cards":
+        rows = compare.cards(call.settings.encodings)
+        if call.json:
+            print_json({"cards": rows})
+        else:
+            _print_rows(rows)
+        return 0
+    table = compare.compare(call.settings, call.progress)
+    if call.json:
+        print_json({"run": str(call.settings.run), "tasks": table})
+        return 0
+    for task, lines in table.items():
+        print(f"\n{task}")
+        _print_rows([{k: v if isinstance(v, str) else f"{v['mean']:.3g}" for k, v in line.items()} for line in lines])
+    return 0
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    """Rows with the same keys, in columns."""
+    lines = [list(rows[0]), *([f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
 VERBS = {
     "tour": Verb(
         summary="the main job in miniature on this machine: corpus, training, evaluation, one HTML report",
@@ -528,6 +556,10 @@ VERBS = {
     "table": Verb(
         summary="evaluations in the layout of the paper's tables, its figures beside; text, Markdown, CSV or JSON",
         words="RUN...", settings="report:TableConfig", run=_table, field="runs",
+    ),
+    "numbers": Verb(
+        summary="number encodings side by side: what each can hold, and what a closed-form probe finds in it",
+        words="[compare|cards]", settings="tokens.settings:NumbersConfig", run=_numbers, field="action",
     ),
     "report": Verb(
         summary="one self-contained HTML file about runs",

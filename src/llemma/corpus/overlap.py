@@ -88,6 +88,12 @@ class Index:
             self.grams[view] = Grams(texts, view, config.grams[-1], self._shortest(view), config.engine)
         self._full = _FullText(self.items, config.engine) if FULL_TEXT in config.n else None
 
+    @property
+    def engine(self) -> str:
+        """What searches: numba or python."""
+        every = [*self.grams.values(), *([self._full.grams] if self._full else [])]
+        return every[0].engine
+
     def _shortest(self, view: View) -> list[int]:
         """Below how many words an item is not looked for in a view: short items are one view's work."""
         config = self.config

@@ -24,7 +24,7 @@ from llemma.corpus.overlap_report import Found, as_markdown, by_problem, summary
 from llemma.corpus.overlap_settings import ScanConfig
 from llemma.corpus.units import Row, run_stage
 from llemma.errors import ConfigError, DataError, explain
-from llemma.records import Progress, silent
+from llemma.records import Event, Progress, silent
 from llemma.run import Run, atomic_file, atomic_write, cores, json_line, open_run
 from llemma.sources import _tables
 
@@ -34,6 +34,7 @@ PIECE = 64 << 20  # bytes of a .jsonl file that are one unit of work
 BATCH = 1 << 20  # characters searched at a time
 
 
+SLOW = 'numba is not installed, so the search runs in Python, a hundred times slower: pip install "llemma[corpus]"'
 FILES = {"overlap": "overlap.jsonl", "hits": "hits.jsonl", "page": "hits.md"}
 FREE = ("run", "workers")  # settings that may differ when a scan goes on
 
@@ -172,10 +173,11 @@ def scan(config: ScanConfig, progress: Progress = silent) -> dict[str, Any]:
     """
     items = _items(config)
     files = corpus_files(config.corpus)
-    digest = hashlib.sha256(repr(items).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    settings = {**to_table(config), "items": digest}
+    settings = {**to_table(config), "items": _digest(items)}
     with open_run(config.run, "overlap", settings, free=FREE) as run:
         index = build_index(items, config.rule)
+        if config.engine == "auto" and index.engine == "python":
+            progress(Event(stage="overlap", note=SLOW))
         path = run.folder / "index.jsonl"
         if not path.exists():
             index.save(path)
@@ -190,6 +192,14 @@ def _items(config: ScanConfig) -> list[Item]:
         raise ConfigError("missing key benchmark (tasks, e.g. math,gsm8k) or generations (run folders)")
     items = task_items(checked_tasks(config.benchmark), config.fields) if config.benchmark else []
     return items + [item for run in config.generations for item in generations(run)]
+
+
+def _digest(items: Sequence[Item]) -> str:
+    """The items as a short hash: a scan goes on with the same ones only."""
+    found = hashlib.sha256()
+    for item in items:
+        found.update(json_line(asdict(item)))
+    return found.hexdigest()[:16]
 
 
 def _stretches(files: Sequence[Path], config: ScanConfig, index: Path) -> list[Stretch]:

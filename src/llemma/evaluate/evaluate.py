@@ -96,7 +96,8 @@ def evaluate(config: EvalConfig, *, progress: Progress = silent, backend: Backen
 def _prepare(config: EvalConfig, backend: Backend | None) -> _Prepared:
     tasks = load_tasks(config.tasks, config.options)
     if config.overlap is not None:
-        read_overlap(config.overlap)  # a mistake in it shows before any work
+        overlap = read_overlap(config.overlap)  # a mistake in it shows before any work
+        overlap.must_know((task.name for task in tasks), config.overlap)
     judges = [graders(task, config.scorer) for task in tasks]
     engine = open_backend(config.model, config.engine) if backend is None else backend
     config = replace(config, batch=config.batch or engine.batch)

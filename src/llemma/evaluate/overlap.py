@@ -6,7 +6,7 @@ about several; ``hits`` counts or lists what was found. A line without ``hits`` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,24 @@ class Overlap:
 
     dirty: Mapping[str | None, frozenset[str]] = field(default_factory=dict)
 
-    def of(self, task: str) -> frozenset[str]:
-        """The dirty problems of a task; ``math:algebra`` also has those of ``math``."""
-        names = (None, task, task.partition(":")[0])
-        return frozenset().union(*(self.dirty.get(name, frozenset()) for name in names))
+    def of(self, task: str) -> frozenset[str] | None:
+        """The dirty problems of a task, None when nothing is known about it.
+
+        ``math:algebra`` also has those of ``math``, and so has ``math_python``, whose problems they are.
+        """
+        base = task.partition(":")[0]
+        names = {None, task, base, base.removesuffix("_python")} & self.dirty.keys()
+        return frozenset().union(*(self.dirty[name] for name in names)) if names else None
+
+    def must_know(self, tasks: Iterable[str], where: Path) -> None:
+        """Raise DataError when nothing is known about any of the tasks: then all their problems would seem clean."""
+        names = list(tasks)
+        if all(self.of(name) is None for name in names):
+            about = ", ".join(sorted(filter(None, self.dirty))) or "nothing"
+            raise DataError(
+                f"says nothing about {', '.join(names)}, it is about {about}; run llemma overlap benchmark={names[0]}",
+                where=where,
+            )
 
 
 def read_overlap(path: Path) -> Overlap:

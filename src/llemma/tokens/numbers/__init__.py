@@ -1,0 +1,35 @@
+"""Number encodings: ways to put numbers to a language model, by name.
+
+Every text is read by one scanner (``scanner``), every encoding is a file here, and ``text`` puts the two together so
+that ``decode(encode(text)) == text``. Free of torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llemma.errors import ConfigError, nearest
+from llemma.tokens.numbers.bits import Bits
+from llemma.tokens.numbers.chunks import FromLeft, FromRight
+from llemma.tokens.numbers.digits import Abacus, Digits, Reversed
+from llemma.tokens.numbers.encoding import Card, Encoding, Places, card
+from llemma.tokens.numbers.fone import FoNE
+from llemma.tokens.numbers.hybrid import Hybrid
+from llemma.tokens.numbers.place import Place
+from llemma.tokens.numbers.scanner import Number, number, scan
+from llemma.tokens.numbers.scientific import B1999, FP15, P10, P1000
+from llemma.tokens.numbers.xval import XVal, XValLog
+
+__all__ = ["ENCODINGS", "Card", "Encoding", "Number", "Places", "card", "encoding", "number", "scan"]
+
+_MADE: tuple[Callable[[], Encoding], ...] = (
+    Digits, Reversed, Abacus, FromLeft, FromRight, P10, P1000, B1999, FP15, Place, XVal, XValLog, FoNE, Bits, Hybrid,
+)  # fmt: skip
+ENCODINGS: dict[str, Callable[[], Encoding]] = {str(getattr(made, "name")): made for made in _MADE}  # noqa: B009
+
+
+def encoding(name: str) -> Encoding:
+    """The encoding of this name with its usual settings. Raises ConfigError with the known ones."""
+    if name not in ENCODINGS:
+        raise ConfigError(f"no number encoding {name!r}{nearest(name, ENCODINGS)}")
+    return ENCODINGS[name]()

@@ -1,0 +1,42 @@
+"""xVal (Golkar et al. 2023): the embedding of ``[NUM]`` times the value; and the variant on a logarithmic scale.
+
+``xval`` is the paper's: linear, one factor for the whole corpus, meant for values of about -5 to 5 after scaling. What
+FoNE, BitTokens and number-token-loss compare with under its name is ``xval-log``: another encoding, with another range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from llemma.tokens.numbers.encoding import Valued
+from llemma.tokens.numbers.scanner import Number
+
+
+class XVal(Valued):
+    """The value itself, times ``scale``."""
+
+    name = "xval"
+    low, high, resolution, lossless = "0", "1.8e308", "that of the head, about 1e-3", False
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+
+    def features(self, numbers: Sequence[Number]) -> np.ndarray:
+        return np.array([[number.float * self.scale] for number in numbers])
+
+
+class XValLog(Valued):
+    """``sign(v) log10(1 + |v|)`` of the scaled value."""
+
+    name = "xval-log"
+    low, high, resolution, lossless = "0", "1.8e308", "that of the head, about 1e-3 of the magnitude", False
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+
+    def features(self, numbers: Sequence[Number]) -> np.ndarray:
+        values = np.array([[number.float * self.scale] for number in numbers])
+        logs: np.ndarray = np.sign(values) * np.log10(1 + np.abs(values))
+        return logs
