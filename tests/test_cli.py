@@ -123,7 +123,7 @@ MISTAKES = [
     (["eval", "--model", "x"], "unknown option --model; keys are written key=value"),
     (["list", "-v"], "unknown option -v; keys are written key=value"),
     (["train", "steps=many", "corpus=x"], "steps=many: expected integer"),
-    (["train", "precision=fp8", "corpus=x"], "precision=fp8: must be one of auto, fp32, bf16"),
+    (["train", "precision=fp4", "corpus=x"], "precision=fp4: must be one of auto, fp32, bf16, fp8"),
     (["train", "steps=0", "corpus=x"], "steps=0 must be at least 1"),
     (["train"], "missing key corpus"),
     (["eval"], "missing key tasks"),
