@@ -6,7 +6,7 @@ greedy accuracy on problems that no training text holds. An interval is Student'
 paired by seed. Interrupted, it goes on with the same command; the models of a seed are made one after the other, the
 seeds in ``workers`` processes.
 
-    python bench/claim.py experiments/claim.toml [run=runs/claim] [workers=2] ...
+    python bench/claim.py bench/claim.toml [run=runs/claim] [workers=2] ...
 """
 
 from __future__ import annotations
