@@ -52,7 +52,7 @@ web = 1
 @pytest.mark.timeout(300)
 def test_the_claim_runs_at_a_small_size_and_goes_on_where_it_was(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(SMALL)
-    settings = [str(ROOT / "experiments" / "claim.toml"), str(tmp_path / "small.toml")]
+    settings = [str(ROOT / "bench" / "claim.toml"), str(tmp_path / "small.toml")]
     command = [sys.executable, str(ROOT / "bench" / "claim.py"), *settings, f"run={tmp_path / 'run'}", "workers=2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     outputs = []
