@@ -36,6 +36,7 @@ HEAVY = {
     "jinja2",
     "latex2mathml",
     "matplotlib",
+    "peft",
     "pyarrow",
     "ray",
     "resiliparse",

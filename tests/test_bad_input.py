@@ -428,7 +428,7 @@ def guarded(here) -> Iterator[Path]:
 
 def test_a_file_that_may_not_be_read(guarded):
     (guarded / "texts.jsonl").chmod(0)
-    line = refused(guarded, "corpus", "recipe.toml", bound=True, said_before=("tokeniser:",))
+    line = refused(guarded, "corpus", "recipe.toml", bound=True, said_before=("tokeniser:", "corpus:"))
     assert "texts.jsonl: permission denied; change the permissions or choose another" in line
     (guarded / "recipe.toml").chmod(0)
     assert "recipe.toml: permission denied" in refused(guarded, "corpus", "recipe.toml", bound=True)
@@ -486,7 +486,9 @@ FULL = "the disk is full; free some space and run the same command again, finish
 
 
 def test_a_corpus_on_a_full_disk_goes_on_when_there_is_space(here):
-    (here / "recipe.toml").write_text(RECIPE + "[sources.generated]\noptions.count = 6_000\n")
+    (here / "recipe.toml").write_text(
+        RECIPE + "[sources.generated]\noptions.count = 6_000\n[decontaminate]\ntasks = ['none']\n"
+    )
     said = ("tokeniser:", "corpus:")
     with small_disk(here / "disk", "600k"):
         line = refused(here, "corpus", "recipe.toml", "run=disk/corpus", said_before=said)

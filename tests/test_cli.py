@@ -123,7 +123,7 @@ MISTAKES = [
     (["eval", "--model", "x"], "unknown option --model; keys are written key=value"),
     (["list", "-v"], "unknown option -v; keys are written key=value"),
     (["train", "steps=many", "corpus=x"], "steps=many: expected integer"),
-    (["train", "precision=fp8", "corpus=x"], "precision=fp8: must be one of auto, fp32, bf16"),
+    (["train", "precision=fp4", "corpus=x"], "precision=fp4: must be one of auto, fp32, bf16, fp8"),
     (["train", "steps=0", "corpus=x"], "steps=0 must be at least 1"),
     (["train"], "missing key corpus"),
     (["eval"], "missing key tasks"),
@@ -255,9 +255,14 @@ def wait_for(folder: Path, pattern: str, seconds: float = 60) -> None:
 def test_an_interrupted_build_says_so_and_goes_on(tmp_path, number):
     (tmp_path / "recipe.toml").write_text(LONG_RECIPE)
     process = subprocess.Popen(
-        [*COMMAND, "corpus", "recipe.toml"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    wait_for(tmp_path / "corpus" / "tokens", ".generated.train.bin.*.part")
+        [*COMMAND, "corpus", "recipe.toml", "keep_text=true"], cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    first = tmp_path / "corpus" / "parts" / "first-00000.jsonl"
+    wait_for(first.parent, ".generated-00000.jsonl.*.part")
+    while '"source": "first"' not in (tmp_path / "corpus" / "rows.jsonl").read_text():
+        time.sleep(0.01)
+        assert process.poll() is None
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -268,9 +273,8 @@ def test_an_interrupted_build_says_so_and_goes_on(tmp_path, number):
         == "llemma: interrupted; what is in the run folder is kept, the same command goes on from there"
     )
     assert not list(tmp_path.rglob("*.part"))
-    first = tmp_path / "corpus" / "shards" / "first-train-00000.bin"
     stamp = first.stat().st_mtime_ns
-    done = run(tmp_path, "corpus", "recipe.toml", "--json")
+    done = run(tmp_path, "corpus", "recipe.toml", "keep_text=true", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["sources"].keys() == {"first", "generated"}
     assert first.stat().st_mtime_ns == stamp, "what was finished is not done again"
@@ -361,7 +365,7 @@ def test_a_terminal_sees_a_bar(tmp_path):
     (tmp_path / "recipe.toml").write_text(RECIPE)
     code, shown = in_terminal(tmp_path, "corpus", "recipe.toml")
     assert code == 0, shown
-    assert "corpus: generated" in shown
+    assert "corpus: read" in shown
     assert "━" in shown, "a bar"
     assert "training byte-level BPE" in shown
     assert "Traceback" not in shown
@@ -377,7 +381,7 @@ def test_a_terminal_sees_the_bar_of_an_evaluation(way):
 
 def test_ctrl_c_in_a_terminal_leaves_it_usable(tmp_path):
     (tmp_path / "recipe.toml").write_text(LONG_RECIPE)
-    code, shown = in_terminal(tmp_path, "corpus", "recipe.toml", interrupt_at="corpus: generated")
+    code, shown = in_terminal(tmp_path, "corpus", "recipe.toml", interrupt_at="corpus: read")
     assert code == 130, shown
     assert shown.rstrip().endswith(
         "llemma: interrupted; what is in the run folder is kept, the same command goes on from there"

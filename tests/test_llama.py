@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,15 @@ VARIANTS = {
     "other epsilon": replace(BASE, rms_norm_eps=1e-2, num_key_value_heads=3),
 }
 every_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=list(VARIANTS))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Matrices of 48 columns: more threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def ours(config: LlamaConfig, seed: int = 0) -> Llama:

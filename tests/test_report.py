@@ -276,6 +276,40 @@ def test_an_unfinished_run_says_so_and_shows_what_there_is(tmp_path):
     check_page(render([run]))
 
 
+def test_a_running_training_is_drawn_again_and_again_until_it_is_finished(tmp_path, monkeypatch):
+    run = a_training(tmp_path / "run")
+    found = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
+    for row in found:
+        if "loss" in row:
+            row |= {"grad_norm": 0.5, "tokens_per_second": 2000 + row["step"], "eta_seconds": 60.0, "mfu": 0.5}
+    found.append({"id": "guard-000001", "step": 60, "guard": "back", "to": 40, "reason": "the loss is <b>nan</b>"})
+    put_rows(run / "rows.jsonl", found)
+    metrics = (run / "metrics.json").read_text()
+    (run / "metrics.json").unlink()
+    seen: list[str] = []
+
+    def sleep(seconds: float) -> None:
+        seen.append((run / "report.html").read_text())
+        if len(seen) == 2:
+            (run / "metrics.json").write_text(metrics)
+
+    monkeypatch.setattr("llemma.report.page.time.sleep", sleep)
+    write_report([run], refresh=7)
+    assert len(seen) == 2 and all(
+        'http-equiv="refresh" content="7"' in page and "1 min 00 s to go" in page for page in seen
+    )
+    html = (run / "report.html").read_text()
+    assert 'http-equiv="refresh"' not in html and " s to go" not in html
+    for text in (
+        "Gradient norm by step",
+        "Tokens per second by step",
+        "50",
+        "back to step 40: the loss is &lt;b&gt;nan",
+    ):
+        assert text in html
+    Reader(html)
+
+
 def test_a_training_that_diverged_is_told(tmp_path):
     run = a_training(tmp_path / "run")
     with open(run / "rows.jsonl", "a", encoding="utf-8") as file:

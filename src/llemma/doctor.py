@@ -95,7 +95,7 @@ def _torch() -> list[Check]:
     try:
         import torch
 
-        from llemma.train.loop import bf16_is_fast
+        from llemma.train.device import bf16_is_fast
     except ImportError as error:
         remedy = 'pip install --force-reinstall "llemma[train]"'
         return [Check(name="training", ok=False, detail=f"cannot be loaded: {error}", remedy=remedy)]

@@ -30,6 +30,7 @@ EXTRA_OF = {
     "transformers": "train",
     "tokenizers": "train",
     "safetensors": "train",
+    "peft": "train",
     "jinja2": "page",
     "markupsafe": "page",
     "latex2mathml": "page",

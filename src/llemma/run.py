@@ -309,7 +309,7 @@ def make_folders(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         (folder / name).mkdir(exist_ok=True)
         for part in (folder / name).rglob(".*.part"):
-            part.unlink()
+            part.unlink(missing_ok=True)
 
 
 def _refuse_other(

@@ -6,8 +6,9 @@ Imports of a verb stand in its function, so that ``llemma --help`` starts at onc
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,20 +161,44 @@ def _train(call: Call) -> int:
     loop = import_module("llemma.train.loop")
     if call.settings.trace:
         return _show_traced(loop.trace(call.settings), call.json)
+    if call.settings.launch:
+        from llemma.train.launch import script
+
+        print(script(call.settings))
+        return 0
+    if call.settings.export:
+        folder = import_module("llemma.train.job").exported(call.settings)
+        print_json({"model": str(folder)}) if call.json else print(folder)
+        return 0
     if call.settings.dry_run:
-        plan = loop.plan(call.settings)
+        memory = import_module("llemma.train.memory")
+        plan = memory.plan(call.settings)
         if call.json:
             print_json(plan)
         else:
-            for key, value in plan.items():
-                print(f"{key}: {value:,}" if isinstance(value, int) else f"{key}: {value}")
+            print(memory.shown(plan))
         return 0
     trained = loop.train(call.settings, call.progress)
+    if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes: the first speaks for all
+        return 0
     if call.json:
         print_json({"run": str(call.settings.run), "model": str(trained.model), **trained.metrics})
     else:
         figures = trained.metrics
         print(f"loss {figures['final_loss']:.4f} after {figures['tokens']:,} tokens; model: {trained.model}")
+    return 0
+
+
+def _convert(call: Call) -> int:
+    from llemma.plugins import import_module
+
+    made = import_module("llemma.models.convert").convert(call.settings)
+    if call.json:
+        print_json({field.name: getattr(made, field.name) for field in fields(made)} | {"out": str(made.out)})
+        return 0
+    difference = "" if made.difference is None else f" (largest difference {made.difference:.1e})"
+    print(f"{made.out}: {made.parameters:,} parameters in {made.files} files, {made.bytes:,} bytes")
+    print(f"logits: {made.logits}{difference}")
     return 0
 
 
@@ -371,7 +396,9 @@ def _check(call: Call) -> int:
 def _report(call: Call) -> int:
     from llemma.plugins import import_module
 
-    path = import_module("llemma.report.page").write_report(list(call.settings.runs), call.settings.out)
+    settings = call.settings
+    page = import_module("llemma.report.page")
+    path = page.write_report(list(settings.runs), settings.out, refresh=settings.refresh)
     if call.json:
         print_json({"report": str(path)})
     else:
@@ -471,6 +498,11 @@ VERBS = {
     "train": Verb(
         summary="pretraining and continued pretraining; resumes an interrupted run",
         words="FILE.toml", settings="train.config:TrainConfig", run=_train,
+    ),
+    "convert": Verb(
+        summary="rewrite a model: vocabulary, RoPE base, precision, merged LoRA, file sizes; or to GGUF by llama.cpp",
+        words="IN OUT", settings="models.convert_config:ConvertConfig", run=_convert, field="paths",
+        interrupted="nothing was written; run the same command again",
     ),
     "eval": Verb(
         summary="sample, grade and score a model on tasks, with 95 % intervals",

@@ -69,13 +69,16 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
         make_folders(run.folder, FOLDERS)
         _train_quality(config, progress)
         sources = {name: [replace(part, guard=guard) for part in parts] for name, parts in sources.items()}
-        with _engine(config) as engine:
-            build = _Build(config, sources, run, engine, progress)
-            build.read()
-            build.group()
-            tokenizer = build.tokenizer(given)
-            build.tokenise()
-            build.pack(tokenizer.vocab_size)
+        try:
+            with _engine(config) as engine:
+                build = _Build(config, sources, run, engine, progress)
+                build.read()
+                build.group()
+                tokenizer = build.tokenizer(given)
+                build.tokenise()
+                build.pack(tokenizer.vocab_size)
+        finally:
+            make_folders(run.folder, FOLDERS)  # a process that was ended left it half-written
         held_out = next(row for row in run.rows() if row["id"] == "guard")
         found = manifest(config, build.rows, tokenizer, run.folder, held_out)
         found["seconds"] = round(time.perf_counter() - started, 1)

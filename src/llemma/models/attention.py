@@ -2,11 +2,13 @@
 
 CUDA: PyTorch's fused kernels. CPU: blocks of queries as plain matrix products, which are faster in bf16, forward
 and backward, than PyTorch's CPU kernel (``docs/benchmarks.md``). Without gradients PyTorch's kernel serves here
-too: then logits equal those of ``transformers`` bit for bit. Decoding over a cache is in ``generate.py``.
+too: then logits equal those of ``transformers`` bit for bit. Soft-capped scores (Gemma 2) have no kernel of
+PyTorch's and take the blocks on every device. Decoding over a cache is in ``generate.py``.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,56 +18,119 @@ from torch import Tensor
 BLOCK = 64  # queries per block: measured best of 32, 64, 128 at T = 256
 
 
-def causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention: (B, H, T, D) queries over (B, K, T, D) keys and values, H a multiple of K."""
-    if q.device.type != "cpu" or not torch.is_grad_enabled():
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """How scores are made of queries and keys; the defaults are Llama's."""
+
+    scale: float | None = None  # times q·k; None: 1/sqrt(head width)
+    window: int | None = None  # a position sees itself and the window - 1 before it; None: all before it
+    softcap: float | None = None  # scores become softcap·tanh(scores / softcap)
+
+
+PLAIN = Scores()
+
+
+def causal(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None, how: Scores = PLAIN) -> Tensor:
+    """Causal attention: (B, H, T, D) queries over (B, K, T, D) keys and values, H a multiple of K.
+
+    ``visible`` (B, 1, T, T) bool narrows further what a query sees, of which it is always a part itself. Values may
+    have another width than keys.
+    """
+    T = q.shape[2]
+    if how.window is not None and how.window >= T:
+        how = Scores(scale=how.scale, softcap=how.softcap)
+    blocked = q.device.type == "cpu" and torch.is_grad_enabled()
+    if not blocked and how.softcap is None:
+        grouped = q.shape[1] != k.shape[1]
+        if visible is None and how.window is None:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=how.scale, enable_gqa=grouped)
+        seen = recent(T, how.window, q.device) if visible is None else visible
+        if visible is not None and how.window is not None:
+            seen = seen & recent(T, how.window, q.device)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=how.scale, enable_gqa=grouped)
     if q.shape[1] != k.shape[1]:
         k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
         v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
-    out: Tensor = _Blocked.apply(q, k, v)  # type: ignore[no-untyped-call]
+    scale = q.shape[-1] ** -0.5 if how.scale is None else how.scale
+    out: Tensor = _Blocked.apply(q, k, v, visible, scale, how.window, how.softcap)  # type: ignore[no-untyped-call]
     return out
+
+
+def recent(T: int, window: int | None, device: torch.device) -> Tensor:
+    """(T, T) bool: which keys (columns) a query (row) sees, itself and at most ``window`` - 1 before it."""
+    square = torch.ones(T, T, dtype=torch.bool, device=device).tril()
+    return square if window is None else square.triu(1 - window)
 
 
 class _Blocked(torch.autograd.Function):
     """Attention by blocks of queries; scores in fp32, products in the inputs' dtype."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        visible: Tensor | None,
+        scale: float,
+        window: int | None,
+        softcap: float | None,
+    ) -> Tensor:
         B, H, T, D = q.shape
         # (B·H, T, D) contiguous once, so that every product below is one strided batch
-        q, k, v = (x.reshape(B * H, T, D) for x in (q, k, v))
+        q, k, v = (x.reshape(B * H, T, -1) for x in (q, k, v))
         k_t = k.transpose(1, 2)
-        future = torch.full((BLOCK, BLOCK), float("-inf")).triu(1)
-        out = torch.empty_like(q)
+        future = torch.full((BLOCK, BLOCK), float("-inf"), device=q.device).triu(1)
+        out = torch.empty_like(v)
         weights = []
         for start in range(0, T, BLOCK):
-            end = min(start + BLOCK, T)
-            scores = torch.bmm(q[:, start:end], k_t[:, :, :end]).float().mul_(D**-0.5)
-            scores[:, :, start:] += future[: end - start, : end - start]
+            end, low = min(start + BLOCK, T), _low(start, window)
+            scores = torch.bmm(q[:, start:end], k_t[:, :, low:end]).float().mul_(scale)
+            if softcap is not None:
+                scores = scores.div_(softcap).tanh_().mul_(softcap)
+            scores[:, :, start - low :] += future[: end - start, : end - start]
+            if window is not None:
+                scores.masked_fill_(_past(start, end, low, window, q.device), float("-inf"))
+            if visible is not None:
+                scores.view(B, H, end - start, -1).masked_fill_(~visible[:, :, start:end, low:end], float("-inf"))
             weight = scores.softmax(-1).to(v.dtype)
-            out[:, start:end] = torch.bmm(weight, v[:, :end])
+            out[:, start:end] = torch.bmm(weight, v[:, low:end])
             weights.append(weight)
         ctx.save_for_backward(q, k, v, out, *weights)
-        ctx.shape = (B, H, T, D)
-        return out.view(B, H, T, D)
+        ctx.shape, ctx.how = (B, H, T), (scale, window, softcap)
+        return out.view(B, H, T, -1)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, *weights = ctx.saved_tensors
-        B, H, T, D = ctx.shape
-        grad = grads[0].reshape(B * H, T, D)
+        (B, H, T), (scale, window, softcap) = ctx.shape, ctx.how
+        grad = grads[0].reshape(B * H, T, -1)
         v_t = v.transpose(1, 2)
         dot = (grad.float() * out.float()).sum(-1, keepdim=True)  # (B·H, T, 1): rowsum(dO ∘ O)
         dq = torch.empty_like(q)
         dk, dv = torch.zeros_like(k, dtype=torch.float32), torch.zeros_like(v, dtype=torch.float32)
         for i, weight in enumerate(weights):
             start, end = i * BLOCK, min((i + 1) * BLOCK, T)
+            low = _low(start, window)
             g = grad[:, start:end]
-            d_scores = torch.bmm(g, v_t[:, :, :end]).float().sub_(dot[:, start:end]).mul_(weight)
-            d_scores = d_scores.mul_(D**-0.5).to(q.dtype)
-            dq[:, start:end] = torch.bmm(d_scores, k[:, :end])
-            dk[:, :end] += torch.bmm(d_scores.transpose(1, 2), q[:, start:end])
-            dv[:, :end] += torch.bmm(weight.transpose(1, 2), g)
-        shape = (B, H, T, D)
-        return dq.view(shape), dk.to(k.dtype).view(shape), dv.to(v.dtype).view(shape)
+            d_scores = torch.bmm(g, v_t[:, :, low:end]).float().sub_(dot[:, start:end]).mul_(weight)
+            if softcap is not None:  # d tanh(x) = 1 - tanh²(x); the scores are cheaper made again than kept
+                capped = torch.bmm(q[:, start:end], k[:, low:end].transpose(1, 2)).float().mul_(scale / softcap).tanh_()
+                d_scores = d_scores.mul_(1 - capped.square_())
+            d_scores = d_scores.mul_(scale).to(q.dtype)
+            dq[:, start:end] = torch.bmm(d_scores, k[:, low:end])
+            dk[:, low:end] += torch.bmm(d_scores.transpose(1, 2), q[:, start:end])
+            dv[:, low:end] += torch.bmm(weight.transpose(1, 2), g)
+        dq, dk, dv = (x.view(B, H, T, -1) for x in (dq, dk.to(k.dtype), dv.to(v.dtype)))
+        return dq, dk, dv, None, None, None, None
+
+
+def _low(start: int, window: int | None) -> int:
+    """The first key that any query of a block sees."""
+    return 0 if window is None else max(0, start + 1 - window)
+
+
+def _past(start: int, end: int, low: int, window: int, device: torch.device) -> Tensor:
+    """(queries, keys) bool: the keys that have left a query's window."""
+    queries, keys = torch.arange(start, end, device=device), torch.arange(low, end, device=device)
+    return queries[:, None] - keys[None, :] >= window

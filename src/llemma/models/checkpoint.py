@@ -5,26 +5,31 @@ What ``transformers`` writes for a Llama we read, and what we write ``transforme
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import json
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llemma.config import build
 from llemma.errors import ConfigError, DataError
-from llemma.models.llama import Llama, LlamaConfig
-from llemma.run import read_json, sha256_file, sync_folder, write_json
+from llemma.models.files import load_tensors, load_weights, save_tensors
+from llemma.models.llama import Llama, LlamaConfig, hf_config, weights
+from llemma.run import read_json, sha256_file
 
-INDEX = "model.safetensors.index.json"
+__all__ = [
+    "fill",
+    "hf_config",
+    "load_model",
+    "load_tensors",
+    "model_folder",
+    "read_config",
+    "save_model",
+    "save_tensors",
+    "weights",
+    "weights_fingerprint",
+]
 
 
 def model_folder(path: Path) -> Path:
@@ -65,53 +70,15 @@ def read_config(folder: Path) -> LlamaConfig:
     return config
 
 
-def hf_config(config: LlamaConfig, *, end_id: int | None, dtype: str = "float32") -> dict[str, Any]:
-    """The content of a Hugging Face ``config.json`` for these sizes."""
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size,
-        "num_hidden_layers": config.num_hidden_layers,
-        "num_attention_heads": config.num_attention_heads,
-        "num_key_value_heads": config.num_key_value_heads,
-        "head_dim": config.head_dim,
-        "max_position_embeddings": config.max_position_embeddings,
-        "rms_norm_eps": config.rms_norm_eps,
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_theta": config.rope_theta, "rope_type": "default"},
-        "tie_word_embeddings": config.tie_word_embeddings,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "attention_dropout": 0.0,
-        "initializer_range": 0.02,
-        "bos_token_id": None,
-        "eos_token_id": end_id,
-        "dtype": dtype,
-        "use_cache": True,
-    }
-
-
-def weights(model: Llama) -> dict[str, Tensor]:
-    """The parameters by Hugging Face name, tied ones once, contiguous."""
-    tied = model.config.tie_word_embeddings
-    state = model.state_dict()
-    return {k: v.detach().contiguous() for k, v in state.items() if not (tied and k == "lm_head.weight")}
-
-
-def save_model(model: Llama, folder: Path, *, end_id: int | None) -> None:
-    """Write ``config.json`` and ``model.safetensors`` (fp32) into an existing folder."""
-    save_tensors(weights(model), folder / "model.safetensors")
-    write_json(folder / "config.json", hf_config(model.config, end_id=end_id))
-    write_json(folder / "generation_config.json", {"eos_token_id": end_id, "do_sample": False})
+def save_model(model: Llama, folder: Path, *, end_id: int | None, state: Mapping[str, Tensor] | None = None) -> None:
+    """``model.save``: ``config.json`` and ``model.safetensors`` into an existing folder."""
+    model.save(folder, end_id=end_id, state=state)
 
 
 def load_model(folder: Path) -> Llama:
     """The Llama of a model folder, in fp32. Raises DataError for missing, damaged or misfitting weights."""
     model = Llama(read_config(folder))
-    fill(model, _read_weights(folder), where=folder)
+    fill(model, load_weights(folder), where=folder)
     return model
 
 
@@ -134,39 +101,3 @@ def fill(model: Llama, state: Mapping[str, Tensor], *, where: Path) -> None:
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(state[name])
-
-
-def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """A safetensors file, written beside and renamed; names sorted, so equal tensors give equal bytes."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        save_file(dict(sorted(tensors.items())), beside, metadata={"format": "pt"})
-    except SafetensorError as error:
-        beside.unlink(missing_ok=True)
-        found = re.search(r"os error (\d+)", str(error))
-        code = int(found[1]) if found else errno.EIO
-        raise OSError(code, os.strerror(code) if found else str(error), str(path)) from error
-    with open(beside, "rb+") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
-    sync_folder(path.parent)
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises DataError when it is missing or damaged."""
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise DataError("no such file; check the path", where=path) from error
-    except SafetensorError as error:
-        raise DataError(f"damaged safetensors file ({error})", where=path) from error
-
-
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    if (folder / INDEX).is_file():
-        try:
-            files = sorted(set(read_json(folder / INDEX)["weight_map"].values()))
-        except (KeyError, AttributeError, json.JSONDecodeError) as error:
-            raise DataError("damaged index of weights", where=folder / INDEX) from error
-        return {k: v for name in files for k, v in load_tensors(folder / Path(name).name).items()}
-    return load_tensors(folder / "model.safetensors")

@@ -7,8 +7,12 @@ is in ``checkpoint.py``.
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +20,10 @@ from torch import Tensor, nn
 
 from llemma.config import setting
 from llemma.models.attention import causal
-from llemma.models.loss import linear_cross_entropy
+from llemma.models.files import save_weights
+from llemma.models.loss import Output, linear_cross_entropy
+from llemma.models.trainable import Trainable, counted, together
+from llemma.run import write_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,16 +131,16 @@ class Attention(nn.Module):
         """(B, T, width) → queries (B, heads, T, head_dim), keys and values (B, kv_heads, T, head_dim)."""
         B, T, _ = x.shape
         # three products, not one on joined weights: joining and splitting costs more on CPU than it saves
-        q = self.q_proj(x).view(B, T, self.heads, self.head_dim).transpose(1, 2)
-        k = self.k_proj(x).view(B, T, self.kv_heads, self.head_dim).transpose(1, 2)
-        v = self.v_proj(x).view(B, T, self.kv_heads, self.head_dim).transpose(1, 2)
+        q = self.q_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
+        k = self.k_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
+        v = self.v_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
         turn = turn.to(q.dtype)
         return rotate(q, turn), rotate(k, turn), v
 
-    def forward(self, x: Tensor, turn: Rotation) -> Tensor:
-        """(B, T, width) → (B, T, width); position t sees positions 0..t."""
+    def forward(self, x: Tensor, turn: Rotation, visible: Tensor | None = None) -> Tensor:
+        """(B, T, width) → (B, T, width); position t sees positions 0..t, or those of them that are ``visible``."""
         q, k, v = self.project(x, turn)
-        mixed: Tensor = self.o_proj(causal(q, k, v).transpose(1, 2).flatten(2))
+        mixed: Tensor = self.o_proj(causal(q, k, v, visible).transpose(1, 2).flatten(2))
         return mixed
 
 
@@ -162,9 +169,9 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = FeedForward(config)
 
-    def forward(self, x: Tensor, turn: Rotation) -> Tensor:
+    def forward(self, x: Tensor, turn: Rotation, visible: Tensor | None = None) -> Tensor:
         """(B, T, hidden_size) → (B, T, hidden_size)."""
-        x = x + self.self_attn(self.input_layernorm(x), turn)
+        x = x + self.self_attn(self.input_layernorm(x), turn, visible)
         x = x + self.mlp(self.post_attention_layernorm(x))
         return x
 
@@ -178,16 +185,16 @@ class Trunk(nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, ids: Tensor, turn: Rotation) -> Tensor:
-        """(B, T) token ids → (B, T, hidden_size)."""
+    def forward(self, ids: Tensor, turn: Rotation, visible: Tensor | None = None) -> Tensor:
+        """(B, T) token ids → (B, T, hidden_size); ``visible`` (B, 1, T, T) bool narrows the attention."""
         x = self.embed_tokens(ids)
         for block in self.layers:
-            x = block(x, turn)
+            x = block(x, turn, visible)
         hidden: Tensor = self.norm(x)
         return hidden
 
 
-class Llama(nn.Module):
+class Llama(Trainable):
     """A Llama causal language model; its ``state_dict`` has the keys of ``LlamaForCausalLM``."""
 
     def __init__(self, config: LlamaConfig) -> None:
@@ -195,9 +202,13 @@ class Llama(nn.Module):
         self.config = config
         self.model = Trunk(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        if config.tie_word_embeddings:
-            self.lm_head.weight = self.model.embed_tokens.weight
+        self.tie()
         self._turn: Rotation | None = None
+
+    def tie(self) -> None:
+        """Let input embedding and output layer be one parameter, where the sizes say so; ``to_empty`` parts them."""
+        if self.config.tie_word_embeddings:
+            self.lm_head.weight = self.model.embed_tokens.weight
 
     def rotation(self, positions: int) -> Rotation:
         """The rotary angles of positions 0..positions-1, kept between calls."""
@@ -211,31 +222,132 @@ class Llama(nn.Module):
         logits: Tensor = self.lm_head(self.model(ids, self.rotation(ids.shape[1])))
         return logits
 
-    def loss(self, ids: Tensor) -> Tensor:
+    def loss(self, ids: Tensor, mask: Tensor | None = None, documents: Tensor | None = None) -> Tensor:
         """Mean cross-entropy in nats of predicting ids[:, 1:] from ids[:, :-1]; ids is (B, T + 1)."""
-        hidden = self.model(ids[:, :-1], self.rotation(ids.shape[1] - 1))
-        return linear_cross_entropy(hidden.flatten(0, 1), self.lm_head.weight, ids[:, 1:].flatten())
+        hidden, targets = self._counted(ids, mask, documents)
+        return linear_cross_entropy(hidden, self.lm_head.weight, targets, Output(z_loss=self.z_loss))
+
+    def loss_sum(self, ids: Tensor, mask: Tensor | None = None, documents: Tensor | None = None) -> tuple[Tensor, int]:
+        """The summed cross-entropy in nats of the counted targets, and how many they are."""
+        hidden, targets = self._counted(ids, mask, documents)
+        how = Output(z_loss=self.z_loss)
+        return linear_cross_entropy(hidden, self.lm_head.weight, targets, how, scale=1.0), len(targets)
+
+    def _counted(self, ids: Tensor, mask: Tensor | None, documents: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Hidden states (N, width) and ids (N,) of the targets that count."""
+        visible = None if documents is None else together(documents[:, :-1])
+        hidden = self.model(ids[:, :-1], self.rotation(ids.shape[1] - 1), visible)
+        chosen, targets = counted(ids, mask, documents), ids[:, 1:]
+        if chosen is None:
+            return hidden.flatten(0, 1), targets.flatten()
+        return hidden[chosen], targets[chosen]
+
+    def blocks(self) -> list[nn.Module]:
+        """The transformer blocks, first to last."""
+        return list(self.model.layers)
+
+    def tensor_plan(self) -> dict[str, str]:
+        """Heads and feed-forward columns are split, the residual stream is whole (Megatron-LM)."""
+        colwise = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj")
+        plan = dict.fromkeys(colwise, "colwise") | {"self_attn.o_proj": "rowwise", "mlp.down_proj": "rowwise"}
+        layers = range(self.config.num_hidden_layers)
+        return {f"model.layers.{i}.{name}": how for i in layers for name, how in plan.items()}
+
+    def kv_heads(self) -> int:
+        """Key and value heads."""
+        return self.config.num_key_value_heads
+
+    def vocab_size(self) -> int:
+        """Entries of the vocabulary."""
+        return self.config.vocab_size
+
+    def max_context(self) -> int | None:
+        """The context the configuration names."""
+        return self.config.max_position_embeddings
+
+    def save(self, folder: Path, *, end_id: int | None = None, state: Mapping[str, Tensor] | None = None) -> None:
+        """Write ``config.json`` and the weights, in the precision they have, into an existing folder."""
+        written = weights(self, state)
+        dtype = str(self.lm_head.weight.dtype).removeprefix("torch.")
+        save_weights(written, folder)
+        write_json(folder / "config.json", hf_config(self.config, end_id=end_id, dtype=dtype))
+        write_json(folder / "generation_config.json", {"eos_token_id": end_id, "do_sample": False})
+
+    def flops_per_token(self, context: int) -> float:
+        """Operations of a training step per token, by the convention of ``Trainable``."""
+        return flops_per_token(self.config, context)
 
 
 def initialise(model: Llama, seed: int) -> None:
-    """Draw the weights: embeddings from N(0, 0.02²), matrices from N(0, 1/fan_in), norms 1.
+    """Draw all weights of a model that is whole; see ``initial``."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(initial(model.config, name, parameter.shape, seed))
+
+
+def initial(config: LlamaConfig, name: str, shape: torch.Size, seed: int) -> Tensor:
+    """One weight at step 0, in fp32: embeddings from N(0, 0.02²), matrices from N(0, 1/fan_in), norms 1.
 
     Matrices that write into the residual stream are scaled by 1/sqrt(2·layers) (GPT-2). At Llama's width of 4096
-    1/sqrt(fan_in) is 0.016, close to the usual 0.02; at the widths of a laptop 0.02 would be far too small.
+    1/sqrt(fan_in) is 0.016, close to the usual 0.02; at the widths of a laptop 0.02 would be far too small. Each weight
+    has a generator of its own, seeded by its name: it is the same however many processes share the model.
     """
-    generator = torch.Generator().manual_seed(seed)
-    residual = 1 / math.sqrt(2 * model.config.num_hidden_layers)
-    for name, parameter in model.named_parameters():
-        if parameter.ndim == 1:
-            nn.init.ones_(parameter)
-        elif "embed_tokens" in name:
-            nn.init.normal_(parameter, std=0.02, generator=generator)
-        else:
-            scale = residual if name.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
-            nn.init.normal_(parameter, std=scale / math.sqrt(parameter.shape[1]), generator=generator)
+    if len(shape) == 1:
+        return torch.ones(shape)
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    if "embed_tokens" in name:
+        return torch.randn(shape, generator=generator).mul_(0.02)
+    residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+    scale = 1 / math.sqrt(2 * config.num_hidden_layers) if residual else 1.0
+    return torch.randn(shape, generator=generator).mul_(scale / math.sqrt(shape[1]))
 
 
 def parameter_count(config: LlamaConfig) -> int:
     """Number of parameters (tied embeddings counted once), from a model without storage."""
     with torch.device("meta"):
         return sum(p.numel() for p in Llama(config).parameters())
+
+
+def flops_per_token(config: LlamaConfig, context: int) -> float:
+    """Operations of a training step per token: 6 per weight of a matrix product, 12·layers·context·width."""
+    width, kv_width = config.hidden_size, config.num_key_value_heads * config.head_dim
+    block = 2 * width * (width + kv_width) + 3 * width * config.intermediate_size
+    matrices = config.num_hidden_layers * block + config.vocab_size * width
+    return 6.0 * matrices + 12.0 * config.num_hidden_layers * context * width
+
+
+def hf_config(config: LlamaConfig, *, end_id: int | None, dtype: str = "float32") -> dict[str, Any]:
+    """The content of a Hugging Face ``config.json`` for these sizes."""
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_hidden_layers,
+        "num_attention_heads": config.num_attention_heads,
+        "num_key_value_heads": config.num_key_value_heads,
+        "head_dim": config.head_dim,
+        "max_position_embeddings": config.max_position_embeddings,
+        "rms_norm_eps": config.rms_norm_eps,
+        "rope_theta": config.rope_theta,
+        "rope_parameters": {"rope_theta": config.rope_theta, "rope_type": "default"},
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        "attention_dropout": 0.0,
+        "initializer_range": 0.02,
+        "bos_token_id": None,
+        "eos_token_id": end_id,
+        "dtype": dtype,
+        "use_cache": True,
+    }
+
+
+def weights(model: Llama, state: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The parameters by Hugging Face name, tied ones once, contiguous; of ``state`` where it is given."""
+    tied = model.config.tie_word_embeddings
+    state = model.state_dict() if state is None else state
+    return {k: v.detach().contiguous() for k, v in state.items() if not (tied and k == "lm_head.weight")}

@@ -6,6 +6,8 @@ are finished before the next begins. Exact: the result equals ``F.cross_entropy`
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,51 +15,121 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK = 512  # rows; 512 x 2048 logits in fp32 are 4 MB
+GPU_CHUNK = 2048  # rows; 2048 x 32000 logits in fp32 are 262 MB, and the gradient of the weights is added up less often
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy in nats: (N, width) hidden states, (vocab, width) output matrix, (N,) target ids."""
-    if hidden.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        dtype = torch.get_autocast_dtype("cpu")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """How logits are made of a hidden state and the output matrix; the defaults are Llama's: nothing more."""
+
+    bias: Tensor | None = None  # (vocab,), added to the product
+    scale: float = 1.0  # times the product
+    softcap: float | None = None  # then softcap·tanh(logits / softcap)
+    z_loss: float = 0.0  # weight of the squared log of the softmax's denominator; in the gradient, not in the value
+
+
+PLAIN = Output()
+
+
+def linear_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    how: Output = PLAIN,
+    *,
+    scale: float | None = None,
+) -> Tensor:
+    """Cross-entropy in nats: (N, width) hidden states, (vocab, width) output matrix, (N,) target ids.
+
+    The mean over the targets (0 without any), or ``scale`` times their sum.
+    """
+    kind = hidden.device.type
+    if kind != "meta" and torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
+    elif hidden.dtype != weight.dtype:  # a model that keeps its residual stream in fp32
+        hidden = hidden.to(weight.dtype)
+    scale = 1.0 / max(len(targets), 1) if scale is None else scale
     if not torch.is_grad_enabled():
-        return _value(hidden, weight, targets)
-    loss: Tensor = _Chunked.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
+        return _value(hidden, weight, targets, how) * scale
+    args = (hidden, weight, how.bias, targets, how.scale, how.softcap, how.z_loss, scale)
+    loss: Tensor = _Chunked.apply(*args)  # type: ignore[no-untyped-call]
     return loss
 
 
-def _value(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """The loss alone, for validation."""
+def _chunks(hidden: Tensor) -> Iterator[slice]:
+    size = CHUNK if hidden.device.type == "cpu" else GPU_CHUNK
+    return (slice(start, start + size) for start in range(0, len(hidden), size))
+
+
+def _logits(h: Tensor, weight: Tensor, bias: Tensor | None, scale: float, softcap: float | None) -> Tensor:
+    """(n, vocab) fp32, rounded where a model with this output layer would round."""
+    logits = h @ weight.T
+    if bias is not None:
+        logits = logits + bias.to(logits.dtype)
+    logits = logits.float()
+    if scale != 1.0:
+        logits = logits * scale
+    return logits if softcap is None else (logits / softcap).tanh() * softcap
+
+
+def _value(hidden: Tensor, weight: Tensor, targets: Tensor, how: Output) -> Tensor:
+    """The summed loss alone, for validation."""
     total = torch.zeros((), device=hidden.device)
-    for start in range(0, len(hidden), CHUNK):
-        logits = (hidden[start : start + CHUNK] @ weight.T).float()
-        total += F.cross_entropy(logits, targets[start : start + CHUNK], reduction="sum")
-    return total / len(hidden)
+    for chunk in _chunks(hidden):
+        logits = _logits(hidden[chunk], weight, how.bias, how.scale, how.softcap)
+        total += F.cross_entropy(logits, targets[chunk], reduction="sum")
+    return total
 
 
 class _Chunked(torch.autograd.Function):
     """The gradients are made in the forward pass, while a chunk's logits are at hand."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        n = len(hidden)
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        out_scale: float,
+        softcap: float | None,
+        z_loss: float,
+        scale: float,
+    ) -> Tensor:
         d_hidden = torch.empty_like(hidden)
-        d_weight = torch.zeros_like(weight, dtype=torch.float32)
+        # a frozen output layer (LoRA) needs no gradient of its own: a third of the work
+        learned = ctx.needs_input_grad[1]
+        d_weight = torch.zeros_like(weight, dtype=torch.float32) if learned else None
+        d_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[2] else None
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         with torch.no_grad():
-            for start in range(0, n, CHUNK):
-                h, t = hidden[start : start + CHUNK], targets[start : start + CHUNK]
-                log_p = F.log_softmax((h @ weight.T).float(), dim=-1)
+            for chunk in _chunks(hidden):
+                h, t = hidden[chunk], targets[chunk]
+                logits = _logits(h, weight, bias, out_scale, softcap)
+                log_p = F.log_softmax(logits, dim=-1)
                 total -= log_p.gather(1, t[:, None]).sum()
+                log_z = logits[:, :1] - log_p[:, :1]
                 d_logits = log_p.exp_()
+                if z_loss:
+                    d_logits.mul_(1 + 2 * z_loss * log_z)
                 d_logits[torch.arange(len(t), device=t.device), t] -= 1.0
-                d_logits = d_logits.mul_(1.0 / n).to(h.dtype)
-                d_hidden[start : start + CHUNK] = d_logits @ weight
-                d_weight += d_logits.T @ h
-        ctx.save_for_backward(d_hidden, d_weight.to(weight.dtype))
-        return total / n
+                if softcap is not None:
+                    d_logits = d_logits.mul_(1 - (logits / softcap).square_())
+                d_logits = d_logits.mul_(scale * out_scale).to(h.dtype)
+                d_hidden[chunk] = d_logits @ weight
+                if d_weight is not None:
+                    d_weight += d_logits.T @ h
+                if d_bias is not None:
+                    d_bias += d_logits.float().sum(0)
+        ctx.save_for_backward(
+            d_hidden,
+            None if d_weight is None else d_weight.to(weight.dtype),
+            None if d_bias is None or bias is None else d_bias.to(bias.dtype),
+        )
+        return total * scale
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        d_hidden, d_weight = ctx.saved_tensors
-        return d_hidden * grads[0].to(d_hidden.dtype), d_weight * grads[0].to(d_weight.dtype), None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        made = (None if d is None else d * grads[0].to(d.dtype) for d in ctx.saved_tensors)
+        return (*made, None, None, None, None, None)

@@ -24,10 +24,15 @@ class ReportConfig:
 
     runs: tuple[Path, ...] = setting(help="run folders, or folders that hold some; all found below are shown")
     out: Path | None = setting(None, "the HTML file to write; none: report.html in the first run folder")
+    refresh: int = setting(
+        0, "seconds after which the page is written and loaded again while training goes on (0: once)"
+    )
 
     def __post_init__(self) -> None:
         if not self.runs:
             raise ValueError("runs is empty: name at least one run folder, as in `llemma report runs/tour`")
+        if self.refresh < 0:
+            raise ValueError(f"refresh={self.refresh} must not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,12 @@ class SentencePieceTokenizer:
     def vocab_size(self) -> int:
         """Number of pieces, which is the largest id and one."""
         return int(self._inner.vocab_size())
+
+    @property
+    def specials(self) -> Mapping[str, int]:
+        """The control symbols by name."""
+        size = self.vocab_size
+        return {str(self._inner.id_to_piece(i)): i for i in range(size) if self._inner.is_control(i)}
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without begin and end mark."""

@@ -10,7 +10,7 @@ tokeniser does what its library does.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +38,10 @@ class Tokenizer(Protocol):
     @property
     def vocab_size(self) -> int:
         """The largest id and one, special tokens included: rows of an embedding."""
+
+    @property
+    def specials(self) -> Mapping[str, int]:
+        """The control tokens by name, such as ``</s>`` or ``<|im_end|>``: what a chat template may print."""
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without special tokens added. Text that looks like one stays text."""
@@ -75,6 +79,13 @@ class HuggingFaceTokenizer:
     def vocab_size(self) -> int:
         """The largest id and one, special tokens included."""
         return self._size
+
+    @property
+    def specials(self) -> Mapping[str, int]:
+        """The control tokens by name."""
+        return {
+            token.content: number for number, token in self._inner.get_added_tokens_decoder().items() if token.special
+        }
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without special tokens added. Text that looks like one stays text."""

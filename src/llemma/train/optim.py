@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from torch.optim import AdamW
 
@@ -11,14 +13,19 @@ from llemma.train.config import OptimConfig
 def adamw(model: nn.Module, settings: OptimConfig) -> AdamW:
     """AdamW over the model's parameters in two groups: matrices with weight decay, vectors (norms) without.
 
-    The embedding is a matrix and decays, as in GPT-NeoX.
+    The embedding is a matrix and decays, as in GPT-NeoX. Parameters on different device meshes are in groups of their
+    own: one fused update cannot span two meshes.
     """
-    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
+    groups: dict[tuple[bool, Any], list[nn.Parameter]] = {}
+    for _, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (parameter.ndim >= 2, getattr(parameter, "device_mesh", None))
+            groups.setdefault(key, []).append(parameter)
+    decayed = [
+        {"params": group, "weight_decay": settings.weight_decay if matrices else 0.0}
+        for (matrices, _), group in groups.items()
     ]
-    return AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.eps, fused=True)
+    return AdamW(decayed, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.eps, fused=True)
 
 
 def set_rate(optimizer: AdamW, rate: float) -> None:

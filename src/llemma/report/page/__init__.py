@@ -6,6 +6,7 @@ and settings is taken for hostile: it is escaped by the template or rebuilt by `
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,14 +67,21 @@ class Page:
     notes: tuple[tuple[str, str], ...]
 
 
-def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
+def write_report(runs: Sequence[Path], out: Path | None = None, *, refresh: int = 0) -> Path:
     """Write the page about ``runs`` to ``out`` (default: ``report.html`` in the first folder); its path.
 
-    Raises DataError when a folder is missing or holds no run, or the folder of ``out`` does not exist.
+    With ``refresh`` it is written again after so many seconds, until no training is unfinished, and an open page loads
+    itself as often. Raises DataError when a folder is missing or holds no run, or the folder of ``out`` does not exist.
     """
     if not runs:
         raise DataError("no run folder given; name at least one, as in `llemma report runs/tour`")
-    page = render(runs)
+    while refresh and not all(t.finished for t in collect(runs).trainings):
+        _written(runs, out, render(runs, refresh=refresh))
+        time.sleep(refresh)
+    return _written(runs, out, render(runs))
+
+
+def _written(runs: Sequence[Path], out: Path | None, page: str) -> Path:
     path = out if out is not None else runs[0] / "report.html"
     if not path.parent.is_dir():
         raise DataError(f"the folder of this file does not exist; make it first or change out={path}", where=path)
@@ -81,12 +89,15 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     return path
 
 
-def render(run_folders: Sequence[Path]) -> str:
-    """The HTML page about every run at or below ``run_folders``; the same input gives the same text."""
+def render(run_folders: Sequence[Path], *, refresh: int = 0) -> str:
+    """The HTML page about every run at or below ``run_folders``; the same input gives the same text.
+
+    With ``refresh`` a browser loads it again after so many seconds.
+    """
     page = collect(run_folders)
     html = _environment().get_template("template.html").render(
         page=page, charts=_charts(page), verdicts=_seen(page), symbols=SYMBOLS, most_attempts=MOST_ATTEMPTS,
-        longest_example=LONGEST_EXAMPLE, groups=_groups(page), most_groups=MOST_GROUPS,
+        longest_example=LONGEST_EXAMPLE, refresh=refresh, groups=_groups(page), most_groups=MOST_GROUPS,
     )  # fmt: skip
     return units.visible(html)
 
@@ -185,7 +196,14 @@ def _charts(page: Page) -> Mapping[str, list[Markup]]:
             bars.setdefault(f.task, {})[f.model] = f.metric
     voting = [e for e in page.evaluations if any(t.curve for t in e.tasks)][:MOST_CHARTS]
     made = {
-        "training": [charts.losses(page.trainings, "loss"), charts.rates(page.trainings, "rate")],
+        "training": [
+            _captioned(
+                charts.losses(page.trainings, "loss"), "Training loss: every logged step faint, moving average strong."
+            ),
+            _captioned(charts.rates(page.trainings, "rate"), "Learning rate."),
+            _captioned(charts.norms(page.trainings, "norm"), "Gradient norm before clipping."),
+            _captioned(charts.speeds(page.trainings, "speed"), "Tokens per second."),
+        ],
         "validation": [_validation(t, f"valid{i}") for i, t in enumerate(page.trainings[:MOST_CHARTS])],
         "accuracy": [charts.accuracies(bars, first, "acc")],
         "votes": [
@@ -197,9 +215,11 @@ def _charts(page: Page) -> Mapping[str, list[Markup]]:
 
 
 def _validation(training: Training, name: str) -> Markup | None:
-    chart = charts.validation(training, name)
-    caption = Markup("<figcaption>Validation loss by source, {}.</figcaption>").format(training.name)
-    return None if chart is None else chart + caption
+    return _captioned(charts.validation(training, name), f"Validation loss by source, {training.name}.")
+
+
+def _captioned(chart: Markup | None, text: str) -> Markup | None:
+    return None if chart is None else chart + Markup("<figcaption>{}</figcaption>").format(text)
 
 
 def _groups(page: Page) -> list[tuple[Evaluation, Any]]:

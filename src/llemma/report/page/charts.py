@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 
 from llemma.errors import MissingDependency
 from llemma.records import Metric
-from llemma.report.page.training import Training, smoothed
+from llemma.report.page.training import Point, Training, smoothed
 from llemma.report.units import count, one_line, percent
 
 # Building the font cache and an unwritable home are told through logging; the page has its own font anyway.
@@ -73,22 +73,63 @@ def losses(trainings: Sequence[Training], name: str) -> Markup | None:
 
 def rates(trainings: Sequence[Training], name: str) -> Markup | None:
     """Learning rate against step."""
-    drawn = [t for t in trainings if sum(p.lr is not None for p in t.curve) > 1][: len(SERIES)]
+
+    def told(values: list[float]) -> str:
+        return f"highest {max(values):.2g}"
+
+    return _lines(trainings, lambda p: p.lr, name, "Learning rate by step", "learning rate", told, small=True)
+
+
+def norms(trainings: Sequence[Training], name: str) -> Markup | None:
+    """Gradient norm before clipping against step."""
+
+    def told(values: list[float]) -> str:
+        return f"last {values[-1]:.2g}, highest {max(values):.2g}"
+
+    return _lines(trainings, lambda p: p.norm, name, "Gradient norm by step", "gradient norm", told)
+
+
+def speeds(trainings: Sequence[Training], name: str) -> Markup | None:
+    """Tokens per second against step."""
+
+    def told(values: list[float]) -> str:
+        return f"{count(min(values))} to {count(max(values))}"
+
+    return _lines(trainings, lambda p: p.rate, name, "Tokens per second by step", "tokens per second", told)
+
+
+def _lines(
+    trainings: Sequence[Training],
+    pick: Callable[[Point], float | None],
+    name: str,
+    title: str,
+    axis: str,
+    told: Callable[[list[float]], str],
+    *,
+    small: bool = False,
+) -> Markup | None:
+    """One figure of each logged step, a line for each training; ``small`` numbers are written with a power of ten."""
+    found = [(t, [(p.step, value) for p in t.curve if (value := pick(p)) is not None]) for t in trainings]
+    drawn = [(t, pairs) for t, pairs in found if len(pairs) > 1][: len(SERIES)]
     if not drawn:
         return None
 
     def draw(axes: Axes) -> None:
-        for i, t in enumerate(drawn):
-            pairs = [(p.step, p.lr) for p in t.curve if p.lr is not None]
+        for i, (t, pairs) in enumerate(drawn):
             axes.plot(*zip(*pairs, strict=True), color=SERIES[i], linestyle=DASHES[i], label=_label(t.label))
         _steps(axes)
-        axes.set_ylabel("learning rate")
+        axes.set_ylabel(axis)
         axes.set_ylim(bottom=0)
-        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+        if small:
+            axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+        else:
+            axes.yaxis.set_major_formatter(
+                FuncFormatter(lambda value, _: count(value) if value >= 10 else f"{value:g}")
+            )
         axes.legend(loc="best")
 
-    said = "; ".join(f"{t.label}: highest {max(p.lr for p in t.curve if p.lr is not None):.2g}" for t in drawn)
-    return _svg(draw, name, "Learning rate by step", said)
+    said = "; ".join(f"{t.label}: {told([value for _, value in pairs])}" for t, pairs in drawn)
+    return _svg(draw, name, title, said)
 
 
 def validation(training: Training, name: str) -> Markup | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from llemma.report.page.read import Damage, Folder, finite, json_object, number, rows, table, whole
 from llemma.report.units import one_line
 
 MOST_POINTS = 600  # a chart is ~450 points wide: more cannot be seen and makes the page heavy
 MOST_SOURCES = 8
+MOST_EVENTS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +23,17 @@ class Point:
     tokens: float | None
     loss: float
     lr: float | None
+    norm: float | None = None
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """A training run; ``valid`` maps a source to its (step, loss) pairs."""
+    """A training run; ``valid`` maps a source to its (step, loss) pairs.
+
+    ``mfu``, ``memory`` (bytes) and ``left`` (seconds to go, of an unfinished run) are the last that were stored;
+    ``guarded`` tells of the steps that the guard did not take.
+    """
 
     name: str
     label: str
@@ -37,6 +46,11 @@ class Training:
     curve: tuple[Point, ...]
     valid: dict[str, tuple[tuple[float, float], ...]]
     notes: tuple[str, ...]
+    mfu: float | None = None
+    memory: float | None = None
+    left: float | None = None
+    guarded: tuple[str, ...] = ()
+    finished: bool = True
 
 
 @dataclass(slots=True)
@@ -66,16 +80,20 @@ def read_training(folder: Folder) -> Training:
     metrics, trouble = json_object(folder.path, "metrics.json")
     damage, thinned = Damage(), _Thinned()
     valid: dict[str, list[tuple[float, float]]] = {}
-    bad = 0
+    bad, events, last = 0, list[str](), dict[str, float]()
     for _, row in rows(folder.path, damage):
         step, loss = finite(row.get("step")), number(row.get("loss"))
         if step is None:
             continue
         if loss is not None and math.isfinite(loss):
-            point = Point(step=step, tokens=finite(row.get("tokens")), loss=loss, lr=finite(row.get("lr")))
-            thinned.add(point)
+            thinned.add(_point(row, step, loss))
         elif loss is not None:
             bad += 1
+        for name in ("mfu", "memory_bytes", "eta_seconds"):
+            if (value := finite(row.get(name))) is not None:
+                last[name] = value
+        if isinstance(row.get("guard"), str):
+            events.append(_event(row, step))
         _validation(row, step, valid)
     curve = thinned.points()
     notes = [*([trouble] if trouble else []), *damage.notes()]
@@ -95,7 +113,32 @@ def read_training(folder: Folder) -> Training:
         curve=curve,
         valid={source: tuple(pairs) for source, pairs in valid.items()},
         notes=tuple(notes),
+        mfu=last.get("mfu"),
+        memory=last.get("memory_bytes"),
+        left=None if metrics else last.get("eta_seconds"),
+        guarded=_told(events),
+        finished=bool(metrics),
     )
+
+
+def _point(row: Mapping[str, Any], step: float, loss: float) -> Point:
+    return Point(
+        step=step, tokens=finite(row.get("tokens")), loss=loss, lr=finite(row.get("lr")),
+        norm=finite(row.get("grad_norm")), rate=finite(row.get("tokens_per_second")),
+    )  # fmt: skip
+
+
+def _event(row: Mapping[str, Any], step: float) -> str:
+    back = finite(row.get("to"))
+    done = {"skip": "skipped", "back": f"back to step {back:.0f}" if back is not None else "back to a checkpoint"}
+    return (
+        f"step {step:.0f} {done.get(str(row['guard']), one_line(row['guard'], 20))}: {one_line(row.get('reason'), 160)}"
+    )
+
+
+def _told(events: list[str]) -> tuple[str, ...]:
+    more = len(events) - MOST_EVENTS
+    return (*events[:MOST_EVENTS], *([f"and {more} more"] if more > 0 else []))
 
 
 def smoothed(values: list[float]) -> list[float]:

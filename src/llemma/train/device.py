@@ -1,0 +1,42 @@
+"""Threads and arithmetic of a training process: how many, and in which precision."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from llemma.run import cores
+
+
+def wants_bf16(precision: str, device: str = "cpu") -> bool:
+    """Whether products are made in bf16 (fp8: those not in fp8): when asked for, or (auto) where it is fast."""
+    fast = torch.cuda.is_bf16_supported() if device == "cuda" else bf16_is_fast()
+    return precision in ("bf16", "fp8") or (precision == "auto" and fast)
+
+
+def autocast(precision: str, device: str = "cpu") -> AbstractContextManager[Any]:
+    """Matrix products in bf16 over fp32 weights when asked for, or (auto) when the device is fast at it."""
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=wants_bf16(precision, device))
+
+
+def bf16_is_fast() -> bool:
+    """Whether this CPU multiplies bf16 natively (AVX512-BF16 or AMX); elsewhere bf16 is emulated and slow."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def set_threads(threads: int) -> None:
+    """Fix the number of CPU threads: results depend on it, so it must not follow the machine's load."""
+    torch.set_num_threads(thread_count(threads))
+
+
+def thread_count(threads: int) -> int:
+    """What ``threads=0`` means on this machine: its cores, shared by the processes that ``torchrun`` started on it."""
+    return threads or max(1, min(8, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def device_name(device: torch.device) -> str:
+    """What the device calls itself, as its maker's data sheet does."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
