@@ -150,7 +150,7 @@ def test_a_clone_that_lacks_contents_fetches_nothing(checkout, tmp_path):
     subprocess.run(["git", "clone", "-q", "--filter=blob:none", "--no-checkout", url, str(partial)], check=True)
     dropped: Counter[str] = Counter()
     assert read(dropped=dropped, repositories=(str(partial),)) == []
-    assert dropped == {"unreadable file": 6}
+    assert dropped == {"unreadable or too large": 6}
 
 
 def test_without_git_it_says_what_to_do(tmp_path, monkeypatch):
@@ -426,3 +426,20 @@ def test_dry_run_shows_the_rule(llemma, tmp_path):
     )
     done = llemma("corpus", "recipe.toml", "run=run", "dry_run=true")
     assert done.returncode == 0 and "code rule python (fixed)" in done.stdout, (done.stdout, sys.version)
+
+
+@pytest.mark.parametrize("max_bytes", [0, 1000])
+def test_a_file_that_is_too_large_is_counted_by_the_whole_and_by_the_parts(tmp_path, max_bytes):
+    for name, size in (("a", 10), ("b", 200), ("c", 20)):
+        (tmp_path / f"{name}.py").write_text("x" * size)
+    options = code.Options(packages=(), folders=(tmp_path,), max_file_bytes=100, max_bytes=max_bytes, part_bytes=15)
+    for some in ([options], code.parts(options)):
+        dropped: Counter[str] = Counter()
+        found = [document.id[-4:] for part in some for document in code.documents(part, dropped)]
+        assert sorted(found) == ["a.py", "c.py"] and dropped == {"unreadable or too large": 1}
+
+
+def test_an_empty_file_may_be_the_first(tmp_path):
+    (tmp_path / "empty.py").write_text("")
+    options = code.Options(packages=(), folders=(tmp_path,), max_bytes=0)
+    assert [part.only for part in code.parts(options)] == [(f"{tmp_path.name}/empty.py",)]

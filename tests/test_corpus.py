@@ -20,10 +20,11 @@ import tokenizers
 
 from corpora import lines, read_back, recipe, snapshot, write_jsonl
 from llemma.config import build
-from llemma.corpus import code_filter
+from llemma.corpus import code_filter, pipeline
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
 from llemma.corpus.shards import docs_path, open_shard, read_manifest
 from llemma.errors import ConfigError, DataError
+from llemma.run import open_run
 from llemma.tokens.tokenizer import END, load_tokenizer
 
 POISON = f"A text with {END} inside, twice: {END}, which is not the end of a document."
@@ -345,7 +346,8 @@ def test_another_tokenizer_in_the_named_file_does_not_mix_with_the_first(tmp_pat
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     config = recipe(tmp_path / "run", {"generated": {"options": {"count": 20}}})
-    (tmp_path / "run" / "shards").mkdir(parents=True)
+    open_run(config.run, "corpus", pipeline._settings(config)).close()
+    (tmp_path / "run" / "shards").mkdir()
     for name in (".manifest.json.123.part", "shards/.generated-train-00000.bin.part", "shards/.x-train-00003.bin.part"):
         (tmp_path / "run" / name).write_bytes(b"half")
     build_corpus(config)

@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from llemma.config import resolve
-from llemma.corpus.dedup_files import DedupFilesConfig, dedup_files, find_pieces
+from llemma.corpus import dedup_files as dedup_module
+from llemma.corpus.dedup_files import DedupFilesConfig, dedup_files, find_pieces, plan
+from llemma.corpus.units import run_stage
 from llemma.errors import ConfigError, DataError, RunError
 
 pa = pytest.importorskip("pyarrow")
@@ -52,9 +54,13 @@ def lines(rows: list[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=k % 2 == 0) + "\n" for k, row in enumerate(rows)).encode()
 
 
-def dedup(*paths: Path, **settings: Any) -> dict[str, Any]:
+def config_of(*paths: Path, **settings: Any) -> DedupFilesConfig:
     words = [f"paths={','.join(map(str, paths))}", "workers=1", *(f"{k}={v}" for k, v in settings.items())]
-    return dedup_files(resolve(DedupFilesConfig, words=[w.replace("__", ".") for w in words]))
+    return resolve(DedupFilesConfig, words=[w.replace("__", ".") for w in words])
+
+
+def dedup(*paths: Path, **settings: Any) -> dict[str, Any]:
+    return dedup_files(config_of(*paths, **settings))
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -198,9 +204,9 @@ def test_a_removed_document_does_not_keep_its_paragraphs_from_others(tmp_path):
 def test_a_finished_folder_is_not_done_again_and_other_settings_are_refused(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(lines(documents(30)))
     found = dedup(tmp_path / "a.jsonl", tmp_path / "out")
-    (tmp_path / "out/kept/a.jsonl").unlink()
+    written = (tmp_path / "out/kept/a.jsonl").stat()
     assert dedup(tmp_path / "a.jsonl", tmp_path / "out") == found
-    assert not (tmp_path / "out/kept/a.jsonl").exists()
+    assert (tmp_path / "out/kept/a.jsonl").stat() == written
     with pytest.raises(RunError, match=r"dedup.profile: 'default' there, 'megamath' now"):
         dedup(tmp_path / "a.jsonl", tmp_path / "out", dedup__profile="megamath")
 
@@ -310,3 +316,74 @@ def test_killed_again_and_again_the_result_is_the_same(tmp_path):
     assert content(tmp_path / "killed") == content(tmp_path / "one")
     assert not list((tmp_path / "killed").rglob("*.part")) and not (tmp_path / "killed/work").exists()
     print(f"rows at each kill: {seen} of {total}")
+
+
+def test_a_folder_with_files_of_others_is_left_alone(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(lines(documents(3)))
+    mine = tmp_path / "home"
+    (mine / "work").mkdir(parents=True)
+    for name in ("work/thesis.txt", "work/.download.part", ".other.part"):
+        (mine / name).write_text("mine")
+    with pytest.raises(RunError, match="already holds work"):
+        dedup(tmp_path / "a.jsonl", mine)
+    with pytest.raises(RunError, match="already holds work"):
+        plan(config_of(tmp_path / "a.jsonl", mine))
+    (mine / "work").rename(mine / "thesis")
+    dedup(tmp_path / "a.jsonl", mine)
+    assert {p.name for p in mine.rglob("*") if p.is_file() and p.read_text() == "mine"} == {
+        "thesis.txt", ".download.part", ".other.part",
+    }  # fmt: skip
+
+
+def test_a_finished_folder_answers_for_its_own_input_only(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.jsonl").write_bytes(lines(documents(5, ord(name))))
+    first = dedup(tmp_path / "a.jsonl", tmp_path / "out")
+    assert dedup(tmp_path / "a.jsonl", tmp_path / "out") == first
+    with pytest.raises(DataError, match="other input"):
+        dedup(tmp_path / "b.jsonl", tmp_path / "out")
+    with pytest.raises(DataError, match="other input"):
+        dedup(tmp_path / "out" / "kept", tmp_path / "out")
+    (tmp_path / "out" / "kept" / "a.jsonl").unlink()
+    with pytest.raises(DataError, match="missing"):
+        dedup(tmp_path / "a.jsonl", tmp_path / "out")
+
+
+@pytest.mark.parametrize("packed", [".parquet", ".jsonl", ".jsonl.gz"])
+def test_files_of_one_name_from_two_folders(tmp_path, packed):
+    rows = [{"id": "x", "text": "one two three"}]
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / f"d{packed}"
+        if packed == ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        else:
+            path.write_bytes(gzip.compress(lines(rows)) if packed.endswith(".gz") else lines(rows))
+    found = dedup(tmp_path / "a" / f"d{packed}", tmp_path / "b" / f"d{packed}", tmp_path / "out")
+    assert (found["documents"], found["kept"]) == (2, 1)
+    assert {path.name for path in (tmp_path / "out" / "kept").iterdir()} == {f"d{packed}", f"d-2{packed}"}
+
+
+@pytest.mark.parametrize(("until", "damaged"), [("group", "sig.npy"), ("write", "dup.npy"), ("write", "sim.npy")])
+def test_a_damaged_file_between_the_stages_is_named_and_made_again(tmp_path, monkeypatch, until, damaged):
+    (tmp_path / "a.jsonl").write_bytes(lines(documents(40)))
+    found = dedup(tmp_path / "a.jsonl", tmp_path / "straight")
+
+    def stopping(units: Any, *rest: Any) -> Any:
+        if units[0].stage == until:
+            raise KeyboardInterrupt
+        return run_stage(units, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dedup_module, "run_stage", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            dedup(tmp_path / "a.jsonl", tmp_path / "out")
+    path = tmp_path / "out" / "work" / f"00000.{damaged}"
+    data = path.read_bytes()
+    path.write_bytes(data[:-8] + bytes(255 - byte for byte in data[-8:]))
+    with pytest.raises(DataError, match=f"00000.{damaged}: damaged"):
+        dedup(tmp_path / "a.jsonl", tmp_path / "out")
+    path.unlink()
+    again = dedup(tmp_path / "a.jsonl", tmp_path / "out")
+    assert {**again, "seconds": 0, "run": ""} == {**found, "seconds": 0, "run": ""}
+    assert (tmp_path / "out/kept/a.jsonl").read_bytes() == (tmp_path / "straight/kept/a.jsonl").read_bytes()

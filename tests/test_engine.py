@@ -21,7 +21,7 @@ from corpora import lines, read_back, recipe, snapshot, write_jsonl
 from llemma.config import build, resolve
 from llemma.corpus import engine_ray
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
-from llemma.errors import DataError, LlemmaError, RunError
+from llemma.errors import DataError, LlemmaError, MissingDependency, RunError
 from llemma.records import Event
 
 WORDS = ["alpha", "beta", "gamma", "lemma", "proof", "theorem", "group", "ring", "field", "kernel", "image", "basis"]
@@ -54,8 +54,9 @@ def written(folder: Path, run: str = "run", **keys: Any) -> Path:
 
 
 def test_one_process_and_eight_build_the_same(tmp_path):
+    found = sources(tmp_path)
     for workers in (1, 8):
-        config = recipe(tmp_path / str(workers), sources(tmp_path), workers=workers, valid_share=0.1, shard_tokens=3000)
+        config = recipe(tmp_path / str(workers), found, workers=workers, valid_share=0.1, shard_tokens=3000)
         build_corpus(config)
     assert snapshot(tmp_path / "1") == snapshot(tmp_path / "8")
 
@@ -193,7 +194,10 @@ def test_a_file_with_other_content_is_refused_by_name_until_it_is_deleted(tmp_pa
 def test_a_lost_file_whose_input_has_changed_is_refused(tmp_path):
     config = stopped(tmp_path / "run", tmp_path)
     (tmp_path / "run" / "parts" / "a-00001.jsonl").unlink()
-    write_jsonl(tmp_path / "a" / "1.jsonl", texts(10, 77))
+    changed = tmp_path / "a" / "1.jsonl"
+    times = changed.stat()
+    changed.write_bytes(changed.read_bytes().replace(b"alpha", b"omega"))
+    os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))  # it looks as if nothing had changed
     with pytest.raises(DataError, match=r"source a, part 2 of 6, 1\.jsonl: .*its input has changed; use run=OTHER"):
         build_corpus(config)
 
@@ -309,3 +313,56 @@ def test_without_ray_the_command_that_installs_it_is_said(tmp_path, llemma):
     (tmp_path / "r.toml").write_text('[sources.a]\nkind = "jsonl"\noptions.paths = ["a.jsonl"]\n')
     done = llemma("corpus", "r.toml", "engine=ray")
     assert done.returncode == 2 and 'install it with: pip install "llemma[ray]"' in done.stderr
+
+
+def test_a_source_named_twice_in_the_priority_is_read_once(tmp_path):
+    once, twice = (
+        build_corpus(recipe(tmp_path / name, sources(tmp_path), workers=1, dedup={"near": False, "priority": priority}))
+        for name, priority in (("once", ["b"]), ("twice", ["b", "b"]))
+    )
+    assert once["sources"] == twice["sources"]
+
+
+def test_input_that_changes_after_it_was_read_is_refused(tmp_path):
+    found = sources(tmp_path)
+    good = (tmp_path / "b" / "1.jsonl").read_bytes()
+    (tmp_path / "b" / "1.jsonl").write_bytes(good + b"{")
+    with pytest.raises(DataError, match="not valid JSON"):
+        build_corpus(recipe(tmp_path / "run", found, workers=1))
+    (tmp_path / "b" / "1.jsonl").write_bytes(good)
+    changed = tmp_path / "a" / "0.jsonl"
+    changed.write_bytes(changed.read_bytes().replace(b"alpha", b"omega"))
+    with pytest.raises(DataError, match="source a: its input has changed"):
+        build_corpus(recipe(tmp_path / "run", found, workers=1))
+
+
+def test_an_optional_source_whose_folder_has_nothing_of_it_is_left_out(tmp_path):
+    (tmp_path / "empty").mkdir()
+    options = {"packages": [], "folders": [str(tmp_path / "empty")]}
+    found = sources(tmp_path, parts=1) | {"code": {"options": options, "optional": True}}
+    assert build_corpus(recipe(tmp_path / "run", found, workers=1))["left_out"] == {"code": "not on this machine"}
+
+
+def test_a_build_does_not_take_a_folder_with_files_of_others(tmp_path):
+    (tmp_path / "home" / "parts").mkdir(parents=True)
+    (tmp_path / "home" / "parts" / "mine").write_text("mine")
+    with pytest.raises(RunError, match="already holds parts"):
+        build_corpus(recipe(tmp_path / "home", sources(tmp_path, parts=1), workers=1))
+    assert [path.name for path in (tmp_path / "home").rglob("*")] == ["parts", "mine"]
+
+
+def test_what_is_not_there_is_said_before_anything_is_built(tmp_path, monkeypatch):
+    found = sources(tmp_path, parts=1)
+    if importlib.util.find_spec("ray") is None:
+        with pytest.raises(MissingDependency, match="ray"):
+            build_corpus(recipe(tmp_path / "ray", found, engine="ray"))
+        assert not (tmp_path / "ray").exists()
+
+    def refuse(*_: object) -> None:
+        raise DataError("no data here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("llemma.corpus.guard.task_items", refuse)
+        with pytest.raises(DataError, match="no data here"):
+            build_corpus(recipe(tmp_path / "run", found, workers=1, decontaminate={"tasks": ["library"]}))
+    build_corpus(recipe(tmp_path / "run", found, workers=1, decontaminate={"tasks": ["none"]}))  # other settings

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from llemma.config import build
+from llemma.corpus.manifest import portions
 from llemma.corpus.mix import mixture, shares
+from llemma.corpus.recipe import CorpusConfig
 
 # Azerbayev et al. 2023: 95 % Proof-Pile-2 with arXiv : web : code = 2 : 4 : 1, 2 % the Pile, 3 % code of GitHub.
 WEIGHTS = {"arxiv": 2.0, "web": 4.0, "code": 1.0, "pile": 1.0, "github": 1.0}
@@ -46,3 +49,20 @@ BAD = [
 def test_shares_that_cannot_be_are_refused(weights, fixed, message):
     with pytest.raises(ValueError, match=message):
         shares(weights, fixed)
+
+
+@pytest.mark.parametrize(
+    ("entries", "there", "expected"),
+    [
+        ({"a": {"weight": 1}, "b": {"share": 0.02}, "c": {"share": 0.03}}, "bc", {"b": 0.4, "c": 0.6}),
+        ({"a": {"weight": 1}, "b": {"weight": 0}, "c": {"share": 0.5}}, "bc", {"b": 0, "c": 1}),
+        ({"a": {"share": 0.5}, "b": {"share": 0.5}}, "b", {"b": 1}),
+        ({"a": {"weight": 1}, "b": {"weight": 0}}, "b", {}),
+        ({"a": {"weight": 3}, "b": {"weight": 1}, "c": {"share": 0.2}}, "ac", {"a": 0.8, "c": 0.2}),
+    ],
+)
+def test_sources_that_are_missing_leave_a_mixture_of_the_others(entries, there, expected):
+    config = build(CorpusConfig, {"sources": entries, "train_tokens": 100})
+    found = portions(config, {name: {"splits": {"tokens": {"train": 10}}} for name in there})
+    assert {name: portion.share for name, portion in found.items()} == pytest.approx(expected)
+    assert all(portion.epochs == pytest.approx(portion.share * 10) for portion in found.values())

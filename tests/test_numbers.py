@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llemma.config import resolve
 from llemma.errors import ConfigError
 from llemma.tokens.numbers import ENCODINGS, Places, card, encoding, number, scan
 from llemma.tokens.numbers.bits import read_bits
@@ -193,6 +194,12 @@ def test_outside_the_range_is_said():
     assert card(encoding("fp15"), [number("1"), number("1e9")]).refused == 0.5
     with pytest.raises(ConfigError, match="did you mean hybrid"):
         encoding("hybird")
+
+
+@pytest.mark.parametrize("key", ["encodings", "tasks"])
+def test_a_comparison_of_nothing_is_refused(key):
+    with pytest.raises(ConfigError, match="name at least one"):
+        resolve(NumbersConfig, words=["action=cards", f"{key}="])
 
 
 def test_generated_ids_are_read():

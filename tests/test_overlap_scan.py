@@ -407,3 +407,26 @@ def test_recorded_answers_are_scored_clean_and_dirty(tmp_path: Path) -> None:
         assert 0 < part.low < part.value < part.high < 1
     whole = next(m for m in task.metrics if m.name == "accuracy")
     assert abs((clean.value * clean.n + dirty.value * dirty.n) / 1319 - whole.value) < 1e-9
+
+
+def test_a_scan_does_not_search_what_it_wrote_itself(tmp_path, mine):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text(POND)
+    words = [f"benchmark={mine}", f"corpus={tmp_path / 'texts'}", f"run={tmp_path / 'texts' / 'run'}", "workers=1"]
+    first = scan(resolve(ScanConfig, words=words))
+    assert first["documents"] == 1
+    assert scan(resolve(ScanConfig, words=words)) == first
+
+
+@pytest.mark.parametrize("fields", ["", "generation", "problem,generation"])
+def test_fields_that_look_for_nothing_are_refused(fields):
+    with pytest.raises(ConfigError, match="name problem, solution or both"):
+        resolve(ScanConfig, words=["benchmark=library", "corpus=x", f"fields={fields}"])
+
+
+def test_a_row_whose_id_is_null_has_its_place_for_one(tmp_path, mine):
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"id": None, "text": POND}) + "\n" for _ in range(2)))
+    words = [f"benchmark={mine}", f"corpus={tmp_path / 'a.jsonl'}", f"run={tmp_path / 'run'}", "workers=1"]
+    scan(resolve(ScanConfig, words=words))
+    names = {row["document"] for row in read_jsonl(tmp_path / "run" / "hits.jsonl")}
+    assert len(names) == 2 and all(name.startswith("a.jsonl:@") for name in names)

@@ -171,6 +171,11 @@ def test_jsonl_reads_lines_with_ids_and_the_rest_as_meta(tmp_path):
     assert {d.source for d in documents} == {"jsonl"}
 
 
+def test_jsonl_rows_without_an_id_or_with_null_have_their_place(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"id": null, "text": "two"}\n{"id": 0, "text": "three"}\n')
+    assert [d.id for d in read(jsonl, paths=(tmp_path / "a.jsonl",))] == ["a.jsonl:1", "a.jsonl:2", "0"]
+
+
 def test_jsonl_reads_gzip_and_windows_line_ends_alike(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(LINES.encode())
     (tmp_path / "b.jsonl").write_bytes(LINES.replace("\n", "\r\n").encode())

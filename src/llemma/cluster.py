@@ -21,6 +21,11 @@ DEATHS = 20  # times one unit may lose its machine before it is given up
 U = TypeVar("U")
 
 
+def require() -> None:
+    """Raises MissingDependency without Ray."""
+    import_module("ray")
+
+
 class Actors(Generic[U]):
     """Actors of one class, started when there are units for them, kept until the end of the ``with``.
 

@@ -30,7 +30,8 @@ class DataError(LlemmaError):
 
     def __init__(self, message: str, *, where: str | Path | None = None) -> None:
         self.where = None if where is None else str(where)
-        super().__init__(message if where is None else f"{where}: {message}")
+        told = where is None or message.startswith(f"{where}: ")  # an error of the system names its file itself
+        super().__init__(message if told else f"{where}: {message}")
 
 
 class MissingDependency(LlemmaError):

@@ -280,7 +280,7 @@ def open_run(
         ) from error
     try:
         path = folder / "config.json"
-        for part in folder.glob(".*.part"):
+        for part in folder.glob(".*.part" if path.exists() else ".config.json.*.part"):
             if part.is_file():
                 part.unlink()  # a killed process left it; this one holds the lock
         if path.exists() and any(entry.name not in _EMPTY for entry in folder.iterdir()):
@@ -295,6 +295,21 @@ def open_run(
     except BaseException:
         lock.close()
         raise
+
+
+def check_folders(folder: Path, names: Iterable[str]) -> None:
+    """Raises RunError where ``folder`` is none of a run but holds what a run would overwrite or remove."""
+    taken = next((name for name in names if (folder / name).exists()), None)
+    if taken is not None and not (folder / "config.json").exists():
+        raise RunError(f"{folder} already holds {taken}, which no run of llemma made; name another folder")
+
+
+def make_folders(folder: Path, names: Iterable[str]) -> None:
+    """Folders of a run that is held; files that a killed process has left half-written in them are removed."""
+    for name in names:
+        (folder / name).mkdir(exist_ok=True)
+        for part in (folder / name).rglob(".*.part"):
+            part.unlink(missing_ok=True)
 
 
 def _refuse_other(

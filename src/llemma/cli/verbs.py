@@ -54,7 +54,7 @@ def _corpus(call: Call) -> int:
     for name, why in manifest["left_out"].items():
         print(f"{name}: left out: {why}")
     for name, portion in manifest["mixture"].items() if manifest["train_tokens"] else ():
-        read = f"{portion['epochs']:.2f} epochs of {portion['tokens']:,}" if portion["epochs"] else "none are here"
+        read = f"{portion['epochs']:.2f} epochs of {portion['tokens']:,}" if portion["tokens"] else "none are here"
         print(f"{name}: {portion['share']:.1%} of {manifest['train_tokens']:,} tokens of training: {read}")
     print(f"{call.settings.run}: {manifest['documents']:,} documents, {manifest['tokens']:,} tokens")
     return 0

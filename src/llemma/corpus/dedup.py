@@ -46,9 +46,9 @@ class DedupConfig:
     memory: int = setting(1500, "megabytes that grouping may take")
 
     def __post_init__(self) -> None:
-        for name in ("bands", "rows", "ngram", "paragraph_bytes"):
-            if not 0 <= getattr(self, name) <= (1 << 20 if name == "paragraph_bytes" else 256):
-                raise ValueError(f"{name}={getattr(self, name)} must lie in 0..256")
+        for name, most in (("bands", 256), ("rows", 256), ("ngram", 256), ("paragraph_bytes", 1 << 20)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name}={getattr(self, name)} must lie in 0..{most}")
         if not 0 <= self.similarity <= 1:
             raise ValueError(f"similarity={self.similarity} must lie in 0..1")
         if self.memory < 64:

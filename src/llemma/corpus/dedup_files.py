@@ -21,13 +21,14 @@ from llemma.corpus.dedup import DedupConfig
 from llemma.corpus.dedup_rows import Columns, Piece
 from llemma.corpus.dedup_units import KINDS, WORK, GroupUnit, PieceUnit, Stage, write_table
 from llemma.corpus.engine_local import LocalEngine
-from llemma.corpus.units import Row, run_stage
+from llemma.corpus.units import Row, lost, run_stage, verify
 from llemma.errors import ConfigError, DataError
 from llemma.records import Progress, silent
-from llemma.run import Run, cores, open_run, read_json
+from llemma.run import Run, check_folders, cores, make_folders, open_run, read_json
 from llemma.sources._files import walk
 
 FREE = ("workers", "dry_run", "paths")  # may differ when a run goes on; the input is compared piece by piece
+FOLDERS = (WORK, "kept", "removed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +67,14 @@ def dedup_files(config: DedupFilesConfig, progress: Progress = silent) -> dict[s
     Raises ConfigError for settings and DataError for input that cannot be used, with file and place.
     """
     pieces = find_pieces(config)
+    check_folders(config.out, FOLDERS)
     began = time.perf_counter()
     settings = {key: value for key, value in to_table(config).items() if key != "dry_run"}
     with open_run(config.out, "dedup", settings, free=FREE) as run:
         if (run.folder / "summary.json").exists():
+            _check_finished(config, pieces, run)
             return dict(read_json(run.folder / "summary.json"))
-        for part in run.folder.rglob(".*.part"):
-            part.unlink()  # a killed process left it; this one holds the lock
-        (run.folder / WORK).mkdir(exist_ok=True)
+        make_folders(run.folder, FOLDERS)
         dedup.signatures([""], config.dedup)  # compiled here once, not in all processes at the same time
         with LocalEngine(config.workers or cores()) as engine:
             summary = _Job(config, pieces, run, engine, progress).do()
@@ -83,9 +84,21 @@ def dedup_files(config: DedupFilesConfig, progress: Progress = silent) -> dict[s
     return summary
 
 
+def _check_finished(config: DedupFilesConfig, pieces: Sequence[Piece], run: Run) -> None:
+    """Raises DataError where a finished run had other input, or its output is no longer there."""
+    rows = list(run.rows())
+    then = {row["id"]: row["input"] for row in rows if row["stage"] == "sign"}
+    if then != {unit.id: unit.input for unit in _units(config, pieces, "sign")}:
+        raise DataError("finished with other input, or its input has changed; name another OUT", where=run.folder)
+    gone = next(filter(None, (lost(row, run.folder) for row in rows if row["stage"] == "write")), "")
+    if gone:
+        raise DataError(f"missing or cut; delete {run.folder} and run the same command again", where=run.folder / gone)
+
+
 def plan(config: DedupFilesConfig) -> dict[str, Any]:
     """What would be done, without doing it. Raises as ``dedup_files`` would for the input."""
     pieces, shape = find_pieces(config), dedup.plan(config.dedup)
+    check_folders(config.out, FOLDERS)
     size = sum(path.stat().st_size for path in {piece.path for piece in pieces})
     found: dict[str, Any] = {
         "out": str(config.out),
@@ -130,6 +143,14 @@ def find_pieces(config: DedupFilesConfig) -> list[Piece]:
     return found
 
 
+def _units(config: DedupFilesConfig, pieces: Sequence[Piece], stage: Stage) -> list[PieceUnit]:
+    columns = Columns(text=config.text, id=config.id)
+    return [
+        PieceUnit(stage=stage, out=config.out, number=k, piece=piece, columns=columns, dedup=config.dedup)
+        for k, piece in enumerate(pieces)
+    ]
+
+
 class _Job:
     """One run: the stages, one after the other, and what they found."""
 
@@ -144,6 +165,7 @@ class _Job:
         """All stages; the summary."""
         signed = self._each("sign")
         write_table(self._run.folder, self._pieces, [row["documents"] for row in signed])
+        self._verify(signed, "group")
         grouped = self._group("group")
         if self._config.dedup.paragraphs:
             counted = self._each("paragraphs")
@@ -152,6 +174,7 @@ class _Job:
                 [row["paragraphs"] for row in counted],
             )  # fmt: skip
             self._group("group paragraphs")
+        self._verify([grouped], "write")
         written = self._each("write")
         total = {key: sum(row[key] for row in written) for key in ("documents", "kept", *KINDS)}
         return {
@@ -163,14 +186,16 @@ class _Job:
             "largest": grouped["largest"],
         }
 
+    def _verify(self, rows: Sequence[Row], stage: str) -> None:
+        """Check what earlier stages wrote, before ``stage`` reads it. Raises DataError for damaged files."""
+        todo = 1 if stage == "group" else len(self._pieces)
+        if sum(row["stage"] == stage for row in self._run.rows()) < todo:
+            for row in rows:
+                for name, fact in row["files"].items():
+                    verify(self._run.folder / name, fact)
+
     def _each(self, stage: Stage) -> list[Row]:
-        units = [
-            PieceUnit(
-                stage=stage, out=self._run.folder, number=k, piece=piece, columns=self._columns,
-                dedup=self._config.dedup,
-            )
-            for k, piece in enumerate(self._pieces)
-        ]  # fmt: skip
+        units = _units(self._config, self._pieces, stage)
         rows = run_stage(units, self._run, self._engine, self._progress)
         return [rows[unit.id] for unit in units]
 

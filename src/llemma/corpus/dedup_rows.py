@@ -78,6 +78,7 @@ def pieces(path: Path, name: str, size: int) -> list[Piece]:
     """The pieces of a file, of about ``size`` bytes where it can be cut. Raises DataError for what is no such file."""
     if not path.name.endswith(_tables.ENDINGS):
         raise DataError(f"not a file of rows; known endings: {', '.join(_tables.ENDINGS)}", where=path)
+    name = _with_ending(name, path.name)
     if name.endswith(".parquet"):
         edges = _row_groups(path, size)
     else:
@@ -88,6 +89,12 @@ def pieces(path: Path, name: str, size: int) -> list[Piece]:
         Piece(path=path, name=name, number=k, first=first, last=last, alone=len(pairs) == 1)
         for k, (first, last) in enumerate(pairs)
     ]
+
+
+def _with_ending(name: str, file: str) -> str:
+    """The id of a file with its ending last: ``a.parquet-2``, the second of that name, is ``a-2.parquet``."""
+    ending = max((end for end in _tables.ENDINGS if file.endswith(end)), key=len)
+    return name if name.endswith(ending) else f"{file.removesuffix(ending)}{name.removeprefix(file)}{ending}"
 
 
 def _row_groups(path: Path, size: int) -> list[int]:

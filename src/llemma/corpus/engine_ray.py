@@ -62,8 +62,8 @@ class RayEngine:
         )
 
     def __enter__(self) -> RayEngine:
+        self._actors.__enter__()  # none starts before it has work
         self._seen.write_text(self._token, encoding="utf-8")
-        self._actors.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -52,12 +52,18 @@ def _why(read: list[Row]) -> str:
 
 
 def portions(config: CorpusConfig, sources: Mapping[str, Mapping[str, Any]]) -> dict[str, Portion]:
-    """The mixture of the sources that are there, with their epochs for the budget of the recipe."""
+    """The mixture of the sources that are there, with their epochs for the budget of the recipe.
+
+    Where every source with a weight is missing, those with a fixed share divide the whole in proportion to it.
+    """
     tokens = {name: source["splits"]["tokens"].get("train", 0) for name, source in sources.items()}
     weights = {name: config.weights[name] for name in sources}
     fixed = {name: share for name, share in config.fixed.items() if name in sources}
-    if sum(weights.values()) <= 0 and not fixed:  # what has a weight is not on this machine
-        return {}
+    if not any(weight for name, weight in weights.items() if name not in fixed):  # none that has a weight is here
+        weights = {name: fixed.get(name, 0.0) for name in weights}
+        if not any(weights.values()):
+            return {}
+        fixed = {}
     return mixture(weights, fixed, tokens, config.train_tokens)
 
 

@@ -95,7 +95,8 @@ class Stretch:
                     f"expected an object with a string field {self.text!r}; text=COLUMN names another",
                     where=f"{self.path}:{place}",
                 )
-            yield str(row.get(self.name, f"{name}:{place}")), text
+            own = row.get(self.name)
+            yield f"{name}:{place}" if own is None else str(own), text
 
     def _rows(self) -> Iterator[tuple[int | str, Mapping[str, Any]]]:
         with open(self.path, "rb") as file:
@@ -131,8 +132,11 @@ def _batches(documents: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, s
         yield batch
 
 
-def corpus_files(paths: Sequence[Path]) -> list[Path]:
-    """The files of a corpus, in a fixed order. Raises ConfigError, DataError that say what to do."""
+def corpus_files(paths: Sequence[Path], run: Path | None = None) -> list[Path]:
+    """The files of a corpus, in a fixed order, without those in the folder ``run``, where the scan writes.
+
+    Raises ConfigError, DataError that say what to do.
+    """
     if not paths:
         raise ConfigError("missing key corpus (files or folders to search)")
     found: list[Path] = []
@@ -146,7 +150,7 @@ def corpus_files(paths: Sequence[Path]) -> list[Path]:
                 where=path,
             )
         found += files
-    return found
+    return [file for file in found if run is None or not file.resolve().is_relative_to(run.resolve())]
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -172,7 +176,7 @@ def scan(config: ScanConfig, progress: Progress = silent) -> dict[str, Any]:
     Raises ConfigError and DataError before any work for what is missing, DataError for a file that cannot be read.
     """
     items = _items(config)
-    files = corpus_files(config.corpus)
+    files = corpus_files(config.corpus, config.run)
     settings = {**to_table(config), "items": _digest(items)}
     with open_run(config.run, "overlap", settings, free=FREE) as run:
         index = build_index(items, config.rule)

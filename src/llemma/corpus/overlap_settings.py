@@ -31,6 +31,8 @@ class OverlapConfig:
         least = -1 if self.profile == "paper" else 1
         if not self.n or any(n < least or n == 0 for n in self.n):
             raise ValueError(f"n={self.n}: give numbers of words, such as n=30,20 (-1 only with profile=paper)")
+        if not self.fields or "generation" in self.fields:
+            raise ValueError(f"fields={','.join(self.fields)}: name problem, solution or both")
         if self.profile == "paper" and self.views not in ((), ("raw",)):
             raise ValueError("profile=paper knows the view raw alone")
         if not 1 <= self.shortest <= self.floor:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from llemma import plugins
+from llemma import cluster, plugins
 from llemma.config import to_table
 from llemma.corpus import code_filter, quality
 from llemma.corpus.engine_local import LocalEngine
@@ -42,11 +42,12 @@ from llemma.corpus.tokenise import SPLITS
 from llemma.corpus.units import Engine, Row, run_stage
 from llemma.errors import ConfigError, DataError, LlemmaError
 from llemma.records import Document, Event, Progress, silent
-from llemma.run import Run, cores, open_run
+from llemma.run import Run, check_folders, cores, make_folders, open_run
 
 __all__ = ["CorpusConfig", "SourceEntry", "TokenizerEntry", "build_corpus", "load_given", "sources_of"]
 
 SCRATCH = ("parts", "tokens", "scratch")  # folders that are gone when a build is finished
+FOLDERS = (*SCRATCH, "shards")
 
 
 def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[str, Any]:
@@ -57,16 +58,16 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
     sources = sources_of(config)
     guarded_tasks(config.decontaminate)  # a wrong name is found before anything is written
     given = load_given(config) if config.tokenizer.path else None
+    check_engine(config)
+    check_folders(config.run, FOLDERS)
     started = time.perf_counter()
     with open_run(config.run, "corpus", _settings(config), free=FREE) as run:
         if (run.folder / "manifest.json").exists():
             _clear(config, run.folder)
             return read_manifest(run.folder)
-        _sweep(run.folder)
-        for name in (*SCRATCH, "shards"):
-            (run.folder / name).mkdir(exist_ok=True)
+        guard = prepare_guard(config.decontaminate, run)  # first: without its data nothing is begun
+        make_folders(run.folder, FOLDERS)
         _train_quality(config, progress)
-        guard = prepare_guard(config.decontaminate, run)
         sources = {name: [replace(part, guard=guard) for part in parts] for name, parts in sources.items()}
         try:
             with _engine(config) as engine:
@@ -77,19 +78,13 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
                 build.tokenise()
                 build.pack(tokenizer.vocab_size)
         finally:
-            _sweep(run.folder)
+            make_folders(run.folder, FOLDERS)  # a process that was ended left it half-written
         held_out = next(row for row in run.rows() if row["id"] == "guard")
         found = manifest(config, build.rows, tokenizer, run.folder, held_out)
         found["seconds"] = round(time.perf_counter() - started, 1)
         run.write_json("manifest.json", found)
         _clear(config, run.folder)
     return found
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what processes left that were killed while they wrote; this process holds the lock, and none is alive."""
-    for part in folder.rglob(".*.part"):
-        part.unlink(missing_ok=True)
 
 
 def _clear(config: CorpusConfig, folder: Path) -> None:
@@ -101,6 +96,12 @@ def _clear(config: CorpusConfig, folder: Path) -> None:
                 path.unlink()
         else:
             shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def check_engine(config: CorpusConfig) -> None:
+    """Raises MissingDependency for an engine that is not installed."""
+    if config.engine == "ray":
+        cluster.require()
 
 
 def _engine(config: CorpusConfig) -> AbstractContextManager[Engine]:
@@ -130,6 +131,8 @@ def sources_of(config: CorpusConfig) -> dict[str, list[Part]]:
         except LlemmaError:  # no such folder, a package or a prover that is not installed
             if not entry.optional:
                 raise
+            continue
+        if not pieces and entry.optional:
             continue
         if not pieces:
             raise DataError(f"source {name}: nothing to read; check its options")
@@ -209,7 +212,7 @@ class _Build:
 
     def reads(self) -> list[Read]:
         """What was read, in the order in which documents are numbered: sources with priority first."""
-        first = [name for name in self.config.dedup.priority if name in self.sources]
+        first = [name for name in dict.fromkeys(self.config.dedup.priority) if name in self.sources]
         found, total = [], 0
         for name in [*first, *(name for name in self.sources if name not in first)]:
             for part in self.sources[name]:

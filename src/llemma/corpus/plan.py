@@ -10,16 +10,18 @@ from typing import Any
 from llemma.corpus import quality
 from llemma.corpus.guard import OFF, guarded_tasks
 from llemma.corpus.manifest import portions
-from llemma.corpus.pipeline import load_given, sources_of
+from llemma.corpus.pipeline import FOLDERS, check_engine, load_given, sources_of
 from llemma.corpus.prepare import Part
 from llemma.corpus.recipe import CorpusConfig, SourceEntry
-from llemma.run import cores
+from llemma.run import check_folders, cores
 
 
 def plan(config: CorpusConfig) -> dict[str, Any]:
     """Sources with their parts and stages, duplicates, mixture, tokeniser, engine. Raises as the build would."""
     if config.tokenizer.path:
         load_given(config)
+    check_engine(config)
+    check_folders(config.run, FOLDERS)
     parts = sources_of(config)
     found: dict[str, Any] = {"run": str(config.run), "engine": _engine(config), "workers": config.workers or cores()}
     for name, mine in parts.items():

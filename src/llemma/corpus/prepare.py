@@ -74,8 +74,10 @@ class Part:
 
     @property
     def input(self) -> str:
-        """What the part reads, as a short hash: a resumed build must find the same."""
-        return hashlib.sha256(json.dumps(self.options, sort_keys=True).encode()).hexdigest()[:16]
+        """What it reads, with size and time of the files it names, as a short hash: a resumed build must find it."""
+        files = [path for path in map(Path, self.options.get("paths") or ()) if path.is_file()]
+        stamps = [(stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, files)]
+        return hashlib.sha256(json.dumps([self.options, stamps], sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def out(self) -> Path:

@@ -179,7 +179,8 @@ def _failure(failed: list[tuple[Unit, Caught]], units: Sequence[Unit]) -> Llemma
     unit, caught = failed[0]
     more = f" (and {len(failed) - 1} more units failed: see log.txt)" if len(failed) > 1 else ""
     kind = caught.kind.rstrip("!")
-    text = f"{unit.where}: {caught.message if kind in _PLAIN else f'{kind}: {caught.message}'}{more}"
+    told = caught.message if kind in _PLAIN else f"{kind}: {caught.message}"
+    text = f"{told if told.startswith(unit.where) else f'{unit.where}: {told}'}{more}"
     return _PLAIN.get(kind, LlemmaError)(text)
 
 

@@ -25,6 +25,7 @@ from llemma.records import Document
 from llemma.sources import _git, _licences
 
 STDLIB = "stdlib"
+UNREAD = "unreadable or too large"  # why a file is left out that cannot be read, or exceeds max_file_bytes
 MATHEMATICAL = ("sympy", "numpy", "scipy", "mpmath", "networkx")
 
 
@@ -38,7 +39,7 @@ class Options:
     extensions: tuple[str, ...] = setting((".py",), "file name endings, upper or lower case")
     licences: tuple[str, ...] = setting((), "only files under these: SPDX names, or permissive (default: all)")
     max_bytes: int = setting(8_000_000, "stop after this many bytes of files (0: no limit)")
-    max_file_bytes: int = setting(1_048_575, "leave out larger files")
+    max_file_bytes: int = setting(1_048_575, "leave out larger files (counted)")
     part_bytes: int = setting(16_000_000, "bytes of files that one process reads at a time")
     only: tuple[str, ...] = setting((), "ids of the files to read (default: all)")
 
@@ -93,13 +94,13 @@ def parts(options: Options) -> list[Options]:
         sizes = [(file.id, file.size) for file in _judged(options)]
     else:
         with contextlib.ExitStack() as stack:
-            listed = [(name, size) for name, size, _, _ in _ordered(options, stack)]
-        sizes = [(name, size) for name, size in listed if size <= options.max_file_bytes]
+            sizes = [(name, size) for name, size, _, _ in _ordered(options, stack)]
     pinned = replace(options, max_bytes=0, repositories=tuple(map(_pinned, options.repositories)))
     found: list[list[str]] = []
-    total = options.part_bytes
-    for name, size in sizes:
-        if total + size > options.part_bytes and (total or not found):
+    total = 0
+    for name, listed in sizes:
+        size = listed if listed <= options.max_file_bytes else 0  # such a file is counted, not read
+        if not found or (total and total + size > options.part_bytes):
             found.append([])
             total = 0
         found[-1].append(name)
@@ -118,6 +119,7 @@ def _judged(options: Options) -> Iterator[_File]:
     with contextlib.ExitStack() as stack:
         for name, size, root, path in _ordered(options, stack):
             if size > options.max_file_bytes:
+                yield _File(id=name, size=size, reason=UNREAD, meta={})
                 continue
             if options.max_bytes and total + size > options.max_bytes:
                 continue  # a smaller file further on may still fit
@@ -129,7 +131,7 @@ def _judged(options: Options) -> Iterator[_File]:
 def _read(root: _Root, name: str, path: str, size: int, options: Options) -> _File:
     data = root.read(path, options.max_file_bytes)
     if data is None:
-        return _File(id=name, size=size, reason="unreadable file", meta={})
+        return _File(id=name, size=size, reason=UNREAD, meta={})
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:

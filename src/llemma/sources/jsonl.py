@@ -63,7 +63,8 @@ def _read(file: Path, options: Options) -> Iterator[Document]:
     for number, row in _tables.rows(opened, str(file), columns=columns, part=options.part):
         if not isinstance(row.get(options.text), str):
             raise DataError(f"expected an object with a string field {options.text!r}", where=f"{file}:{number}")
-        name = str(row.get(options.id, f"{file.name}:{number}"))
+        own = row.get(options.id)
+        name = f"{file.name}:{number}" if own is None else str(own)
         kept = row.keys() - {options.text, options.id} if every else row.keys() & set(options.meta)
         meta = {key: value for key, value in row.items() if key in kept}
         yield Document(id=name, text=row[options.text], source="jsonl", meta=meta)

@@ -36,6 +36,8 @@ class NumbersConfig:
             raise ValueError(f"samples={self.samples}: must be at least 200")
         if self.seeds < 1:
             raise ValueError(f"seeds={self.seeds}: must be at least 1")
+        if not (self.encodings and self.tasks):
+            raise ValueError("encodings and tasks: name at least one of each")
         for given, known in ((self.encodings, ENCODING_NAMES), (self.tasks, PROBE_TASKS)):
             for name in given:
                 if name not in known:
