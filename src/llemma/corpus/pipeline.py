@@ -57,6 +57,7 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
     """
     sources = sources_of(config)
     guarded_tasks(config.decontaminate)  # a wrong name is found before anything is written
+    plugins.import_module("llemma.tokens.tokenizer")  # a missing package is said before hours of reading
     given = load_given(config) if config.tokenizer.path else None
     check_engine(config)
     check_folders(config.run, FOLDERS)
