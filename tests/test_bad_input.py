@@ -445,7 +445,7 @@ def test_a_run_folder_that_became_read_only(guarded):
     assert run(guarded, "corpus", "recipe.toml", bound=True).returncode == 0
     (guarded / "corpus" / "manifest.json").unlink()
     (guarded / "corpus").chmod(0o555)
-    assert "corpus/parts: permission denied" in refused(guarded, "corpus", "recipe.toml", bound=True)
+    assert "corpus/held-out.jsonl: permission denied" in refused(guarded, "corpus", "recipe.toml", bound=True)
 
 
 def test_doctor_sees_a_folder_it_may_not_write(guarded):

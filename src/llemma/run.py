@@ -44,6 +44,10 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(beside, path)
+    except OSError as error:
+        if error.filename == str(beside):
+            error.filename = str(path)  # the name that people know
+        raise
     finally:
         beside.unlink(missing_ok=True)
     sync_folder(path.parent)
