@@ -191,7 +191,8 @@ class Run:
 
     def log(self, text: str) -> None:
         """One line with the time, appended to ``log.txt``."""
-        with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
+        path = self.folder / "log.txt"
+        with naming(path), open(path, "a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n")
 
     def write_json(self, name: str, value: Any) -> None:

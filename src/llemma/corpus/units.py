@@ -7,6 +7,7 @@ stored by the one process that holds the run.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -127,7 +128,8 @@ def run_stage(units: Sequence[Unit], run: Run, engine: Engine, progress: Progres
     for unit, found in engine.each(missing, progress):
         if isinstance(found, Caught):
             failed.append((unit, found))
-            run.log(f"{unit.where}: {found}")
+            with contextlib.suppress(OSError):  # a full disk has no room for this line either
+                run.log(f"{unit.where}: {found}")
             if found.kind.endswith("!") or len(failed) >= MOST_FAILED:
                 break
             reporter.failed(unit, found)
