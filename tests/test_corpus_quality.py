@@ -342,4 +342,6 @@ def test_the_default_model_knows_mathematics_from_prose(tmp_path):
         "Heat the oil in a large pan, add the onions and cook them slowly until they are soft and golden brown. The "
         "council voted on Tuesday to close the library, a decision that angered many residents of the town.",
     ]
-    assert min(map(model, mathematics)) > 0.5 > max(map(model, prose))
+    # what it is trained on is what is installed, so that single scores move; the order does not
+    least, most = min(map(model, mathematics)), max(map(model, prose))
+    assert least > 0.5 and least - most > 0.2, (least, most)

@@ -93,8 +93,8 @@ def test_a_million_texts_and_ten_thousand_real_ones_come_back():
     data = os.environ.get("LLEMMA_DATA")
     if not data:
         pytest.skip("real texts: LLEMMA_DATA=FOLDER pytest -m slow tests/test_numbers.py")
-    rows = [json.loads(line) for line in (Path(data) / "gsm8k_train.jsonl").open()]
-    rows += [json.loads(line) for line in (Path(data) / "math_test.jsonl").open()]
+    files = [Path(data) / "gsm8k_train.jsonl", Path(data) / "math_test.jsonl"]
+    rows = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").split("\n") if line]
     texts = ["\n".join(str(value) for value in row.values()) for row in rows]
     assert len(texts) >= 10_000
     for k, text in enumerate(texts):
