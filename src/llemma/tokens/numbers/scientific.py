@@ -6,6 +6,7 @@ larger number off silently, ours refuses it. Rounding is to the nearest, ties to
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from llemma.tokens.numbers.encoding import Written
@@ -45,8 +46,9 @@ class Scientific(Written):
         sign, figures, power = found
         return (ZERO,) if figures == "000" else self._tokens(_SIGNS[sign < 0], figures, _EXPONENTS[power - LEAST])
 
+    @abstractmethod
     def _tokens(self, sign: str, figures: str, exponent: str) -> tuple[str, ...]:
-        raise NotImplementedError
+        """The tokens of three figures, with ``+`` or ``-`` and ``e+1`` and the like."""
 
     def read(self, tokens: Sequence[str]) -> str | None:
         """``-6.02e+1`` and the like; None when the tokens spell no number."""
