@@ -16,14 +16,10 @@ from llemma.config import to_table
 from llemma.errors import ConfigError
 from llemma.records import Event, Progress, silent
 from llemma.run import open_run
-from llemma.tokens.numbers import ENCODINGS, Encoding, Places, card, number
-from llemma.tokens.numbers.fone import FoNE
-from llemma.tokens.numbers.hybrid import Hybrid
-from llemma.tokens.numbers.place import Place
+from llemma.tokens.numbers import ENCODINGS, Places, card, fitted, number
 from llemma.tokens.numbers.probe import fit, shown
 from llemma.tokens.numbers.problems import Orbits, Problems, orbits, products, quadratic
 from llemma.tokens.numbers.scientific import rounded
-from llemma.tokens.numbers.xval import XVal, XValLog
 from llemma.tokens.settings import ENCODING_NAMES, NumbersConfig
 
 _TESTS = 1000  # problems of each test
@@ -153,18 +149,6 @@ def _product_figures(predicted: np.ndarray, true: np.ndarray, units: np.ndarray)
         "exact": float((error == 0).mean()),
         "units": float((units == true % 10).mean()),
     }
-
-
-def fitted(name: str, places: Places, scale: float) -> Encoding:
-    """The encoding for numbers of these places; ``scale`` brings values to about -2 to 2."""
-    made: Mapping[str, Encoding] = {
-        "place": Place(places),
-        "fone": FoNE(places),
-        "xval": XVal(scale),
-        "xval-log": XValLog(),
-        "hybrid": Hybrid(places, scale),
-    }
-    return made[name] if name in made else ENCODINGS[name]()
 
 
 def _lines(rows: Sequence[Mapping[str, Any]], task: str, config: NumbersConfig) -> list[dict[str, Any]]:
