@@ -1,4 +1,4 @@
-"""``llemma numbers``: the encodings side by side, by the closed-form probe, over several seeds; and their cards.
+"""``llemma numbers probe``: the encodings side by side, by the closed-form probe, over several seeds; and their cards.
 
 Every (task, encoding, seed) is a row of the run folder, so that an interrupted comparison goes on. Baselines that learn
 nothing stand in the same table. This is the probe, not a trained language model: it says what the input offers.
@@ -32,17 +32,17 @@ def cards(names: Sequence[str] = ENCODING_NAMES) -> list[dict[str, Any]]:
     return [to_table(card(ENCODINGS[name](), sample)) for name in names]
 
 
-def compare(config: NumbersConfig, progress: Progress = silent) -> dict[str, list[dict[str, Any]]]:
+def probe(config: NumbersConfig, progress: Progress = silent) -> dict[str, list[dict[str, Any]]]:
     """The table: for each task a line an encoding, and the baselines; every figure a mean with its range over seeds."""
-    if config.action != "compare":
-        raise ConfigError(f"action={config.action} is not a comparison")
-    settings = to_table(config)
-    with open_run(
-        config.run, "numbers", settings, free=("run", "action"), grows=("encodings", "tasks", "seeds")
-    ) as run:
+    if config.action != "probe":
+        raise ConfigError(f"action={config.action} is not the probe")
+    tasks, samples = config.chosen_tasks, config.chosen_samples
+    settings = to_table(config) | {"tasks": list(tasks), "samples": samples}
+    free = ("run", "train")
+    with open_run(config.folder, "numbers", settings, free=free, grows=("encodings", "tasks", "seeds")) as run:
         wanted = [
             (task, config.seed + seed, name)
-            for task in config.tasks
+            for task in tasks
             for seed in range(config.seeds)
             for name in ("baselines", *config.encodings)
         ]
@@ -53,11 +53,11 @@ def compare(config: NumbersConfig, progress: Progress = silent) -> dict[str, lis
             if key in run.ids:
                 continue
             if (task, seed) not in problems:
-                problems = {(task, seed): _made(task, config.samples, seed)}
+                problems = {(task, seed): _made(task, samples, seed)}
             figures = _measured(task, problems[task, seed], name, seed)
             run.append([{"id": key, "task": task, "seed": seed, "encoding": name, "figures": figures}])
         progress(Event(stage="numbers", done=len(wanted), total=len(wanted), unit="fits"))
-        table = {task: _lines(list(run.rows()), task, config) for task in config.tasks}
+        table = {task: _lines(list(run.rows()), task, config) for task in tasks}
         run.write_json("metrics.json", table)
     return table
 
