@@ -222,11 +222,10 @@ def test_baselines_need_no_model():
     order = ["the truth to three figures", "quadratic extrapolation", "linear extrapolation", "predict the mean"]
     assert sorted(error, key=error.__getitem__) == order
     products = task("product5")
-    (mean, three) = (
-        {k: float(v) for k, v in figures(columns(products, of)).items()}
-        for of in (lambda made: (made["predict the mean"], made["the truth to three figures"]))(
-            baselines(products, products.samples(TRAIN, 0, 500, 0), products.samples("test", 0, 300, 0))
-        )
+    made = baselines(products, products.samples(TRAIN, 0, 500, 0), products.samples("test", 0, 300, 0))
+    mean, three = (
+        {k: float(v) for k, v in figures(columns(products, made[name])).items()}
+        for name in ("predict the mean", "the truth to three figures")
     )
     assert three["r2"] > 0.9999 and three["exact"] == 0 and three["three_figures"] == 1
     assert abs(mean["r2"]) < 0.05

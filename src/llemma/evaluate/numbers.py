@@ -18,8 +18,7 @@ from typing import Any
 from llemma.config import to_table
 from llemma.errors import ConfigError, RunError
 from llemma.evaluate.number_views import Budget, Tables
-from llemma.models.numeric import NumericLM, open_numeric
-from llemma.models.numeric_config import NumericSettings
+from llemma.models.numeric import NumericLM
 from llemma.records import Event, Progress, silent
 from llemma.run import Run, open_run, read_jsonl
 from llemma.tokens.numbers import fitted, scan
@@ -30,6 +29,9 @@ from llemma.tokens.settings import NumbersConfig, TrainedConfig
 from llemma.train.checkpoint import checkpoints, step_of
 from llemma.train.config import ModelSizes, OptimConfig, TrainConfig
 from llemma.train.loop import train
+from llemma.train.numeric import number_rows, numeric_model
+from llemma.train.numeric_config import NumericConfig
+from llemma.train.numeric_open import from_checkpoint, words_loss
 
 _LOOKED_AT = 1000  # training samples that costs are measured on, and baselines learn from
 _BATCH = 256  # prompts answered at once
@@ -169,7 +171,7 @@ def _training(config: NumbersConfig, of: Task, name: str, seed: int, cost: Cost)
     how = config.train
     return TrainConfig(
         data="numbers",
-        numbers=NumericSettings(encoding=name),
+        numbers=NumericConfig(task=of.name, encoding=name),
         run=config.folder / "models" / of.name / f"{name}-{seed}",
         model=ModelSizes(
             hidden_size=how.width,
@@ -191,6 +193,11 @@ def _training(config: NumbersConfig, of: Task, name: str, seed: int, cost: Cost)
         log_every=how.checkpoint_every,
         valid_batches=1,
     )
+
+
+def _flops(train: TrainConfig, cost: Cost) -> float:
+    """Operations of a training step per sample, as published figures count them."""
+    return numeric_model(train, "meta").flops_per_token(math.ceil(cost.tokens)) * cost.tokens
 
 
 # --- the work -------------------------------------------------------------------------------------------------------
@@ -251,7 +258,7 @@ def _reach(each: Planned, step: int, progress: Progress) -> None:
 def _measured(each: Planned, step: int, settings: TrainedConfig) -> dict[str, Any]:
     """The row of a point: what it cost, its figures on each test, and at the ends of the views its answers."""
     checkpoint = checkpoints(each.train.run / "checkpoints")[-1]
-    model = open_numeric(checkpoint, device=settings.device)
+    model = from_checkpoint(each.train, checkpoint)
     answers = {test: _answers(model, each, test, settings.tests) for test in each.task.tests}
     samples = step * settings.batch
     row: dict[str, Any] = {
@@ -260,6 +267,9 @@ def _measured(each: Planned, step: int, settings: TrainedConfig) -> dict[str, An
         "tokens_per_sample": each.cost.tokens, "seconds": _seconds(each.train.run),
         "figures": {test: _figures(each.task, found) for test, found in answers.items()},
     }  # fmt: skip
+    if "words_loss" in each.task.figures:
+        held_out = number_rows(each.train).validation(settings.tests)
+        row["words_loss"] = {test: words_loss(model, batch) for test, batch in held_out.items()}
     if step in each.kept:
         row["answers"] = {test: [(a.text, _sure(a.probability)) for a in found] for test, found in answers.items()}
     return row

@@ -24,6 +24,8 @@ def cell(figure: str, value: float | None, low: float | None, high: float | None
         return "none"
     if figure in SHARES:
         return interval(value, low, high)
+    if figure == "r2" and value < -1:
+        return "below -1"  # worse than the mean guess by how much says nothing
     if low is None or high is None:
         return significant(value)
     return f"{significant(value)} [{significant(low, 2)}, {significant(high, 2)}]"
