@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from llemma.config import to_table
 from llemma.errors import ConfigError, RunError
@@ -21,7 +21,7 @@ from llemma.evaluate.number_views import Budget, Tables
 from llemma.models.numeric import NumericLM
 from llemma.records import Event, Progress, silent
 from llemma.run import Run, open_run, read_jsonl
-from llemma.tokens.numbers import fitted, scan
+from llemma.tokens.numbers import Places, fitted, scan
 from llemma.tokens.numbers.scores import Answered, baselines, columns, figures
 from llemma.tokens.numbers.tasks import TRAIN, Sample, Task, task
 from llemma.tokens.numbers.text import NumberText
@@ -48,6 +48,19 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Learner:
+    """An encoding, and the number token loss it is trained with."""
+
+    encoding: str
+    ntl: Literal["none", "was", "mse"] = "none"
+
+    @property
+    def name(self) -> str:
+        """As the tables call it."""
+        return self.encoding if self.ntl == "none" else f"{self.encoding}+{self.ntl}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """One run: its training, and the steps at which it is measured, with answers kept at those in ``kept``."""
 
@@ -69,9 +82,9 @@ def compare(config: NumbersConfig, progress: Progress = silent) -> dict[str, Any
     """Train, or go on, and return the tables by task; they are ``metrics.json`` of the run folder as well."""
     if config.action != "compare":
         raise ConfigError(f"action={config.action} is no comparison of trained models")
-    tasks, samples = [task(name) for name in config.chosen_tasks], config.chosen_samples
-    settings = to_table(config) | {"tasks": [each.name for each in tasks], "samples": samples}
-    free = ("run", "train.device", "train.threads")
+    tasks = [task(name) for name in config.chosen_tasks]
+    settings = to_table(config) | {"tasks": [each.name for each in tasks]}
+    free = ("run", "train.device")
     with open_run(config.folder, "numbers", settings, free=free, grows=("encodings", "tasks", "seeds")) as run:
         budgets = {each.name: _budget(config, each) for each in tasks}
         planned = list(_plans(config, tasks, budgets, run))
@@ -93,28 +106,42 @@ def _seeds(config: NumbersConfig) -> range:
 
 
 def _wanted(rows: Sequence[Mapping[str, Any]], config: NumbersConfig) -> Iterator[Mapping[str, Any]]:
-    return (row for row in rows if row.get("step") == 0 or row["encoding"] in config.encodings)
+    names = {learner.name for learner in _learners(config)}
+    return (row for row in rows if row.get("step") == 0 or row["encoding"] in names)
 
 
 # --- the plan -------------------------------------------------------------------------------------------------------
+
+
+def _learners(config: NumbersConfig) -> Iterator[Learner]:
+    """Each encoding with its usual loss, and with the number token losses where it has tokens for them."""
+    for name in config.encodings:
+        for loss in config.train.losses:
+            if loss == "usual" or any(token.isdigit() for token in fitted(name, Places(), 1.0).vocabulary):
+                yield Learner(encoding=name, ntl="none" if loss == "usual" else loss)
 
 
 def _plans(config: NumbersConfig, tasks: Sequence[Task], budgets: Mapping[str, Budget], run: Run) -> Iterator[Planned]:
     """The runs, all encodings of a seed before the next seed; what cannot be run becomes a row."""
     for seed in _seeds(config):
         for each in tasks:
-            for name in config.encodings:
-                cost = costs(each, name)
-                if cost.refused is not None:
-                    reason = f"{cost.refused} is outside its range"
-                    key = f"{each.name}:{seed}:{name}:failed"
-                    run.append([{"id": key, "task": each.name, "seed": seed, "encoding": name, "failed": reason}])
-                else:
-                    yield _plan(config, each, name, seed, cost, budgets[each.name])
+            for learner in _learners(config):
+                cost = costs(each, learner.encoding)
+                if cost.refused is None:
+                    yield _plan(config, each, learner, seed, cost, budgets[each.name])
+                    continue
+                run.append(
+                    [
+                        {
+                            "id": f"{each.name}:{seed}:{learner.name}:failed", "task": each.name, "seed": seed,
+                            "encoding": learner.name, "failed": f"{cost.refused} is outside its range",
+                        }
+                    ]
+                )  # fmt: skip
 
 
-def _plan(config: NumbersConfig, of: Task, name: str, seed: int, cost: Cost, budget: Budget) -> Planned:
-    train = _training(config, of, name, seed, cost)
+def _plan(config: NumbersConfig, of: Task, learner: Learner, seed: int, cost: Cost, budget: Budget) -> Planned:
+    train = _training(config, of, learner, seed, cost)
     flops = _flops(train, cost)
     batch = config.train.batch
     ends = [
@@ -125,7 +152,7 @@ def _plan(config: NumbersConfig, of: Task, name: str, seed: int, cost: Cost, bud
     halves = [last >> k for k in range(1, config.train.points + 1)]
     return Planned(
         task=of,
-        encoding=name,
+        encoding=learner.name,
         seed=seed,
         train=replace(train, steps=last),
         cost=cost,
@@ -137,11 +164,12 @@ def _plan(config: NumbersConfig, of: Task, name: str, seed: int, cost: Cost, bud
 
 def _budget(config: NumbersConfig, of: Task) -> Budget:
     """The budgets of a task: so many samples, and the tokens and FLOPs that the reference encoding spends on them."""
-    cost = costs(of, config.train.reference)
-    samples = config.chosen_samples
+    reference = Learner(encoding=config.train.reference)
+    cost = costs(of, reference.encoding)
+    samples = config.samples_of(of.name)
     flops = config.train.flops
     if not flops:
-        flops = samples * _flops(_training(config, of, config.train.reference, config.seed, cost), cost)
+        flops = samples * _flops(_training(config, of, reference, config.seed, cost), cost)
     return Budget(samples=samples, tokens=config.train.tokens or samples * cost.tokens, flops=flops)
 
 
@@ -166,13 +194,13 @@ def _refused(text: NumberText, sample: Sample) -> str | None:
     return next((number.surface for number in numbers if text.encoding.write(number) is None), None)
 
 
-def _training(config: NumbersConfig, of: Task, name: str, seed: int, cost: Cost) -> TrainConfig:
+def _training(config: NumbersConfig, of: Task, learner: Learner, seed: int, cost: Cost) -> TrainConfig:
     """The training run of an encoding; its steps are set when they are known."""
     how = config.train
     return TrainConfig(
         data="numbers",
-        numbers=NumericConfig(task=of.name, encoding=name),
-        run=config.folder / "models" / of.name / f"{name}-{seed}",
+        numbers=NumericConfig(task=of.name, encoding=learner.encoding, ntl=learner.ntl),
+        run=config.folder / "models" / of.name / f"{learner.name}-{seed}",
         model=ModelSizes(
             hidden_size=how.width,
             intermediate_size=3 * how.width,
@@ -180,7 +208,7 @@ def _training(config: NumbersConfig, of: Task, name: str, seed: int, cost: Cost)
             num_attention_heads=how.heads,
             num_key_value_heads=how.heads,
         ),
-        context=cost.longest,
+        context=cost.longest + cost.longest // 4,  # the cost is that of some samples: others may be longer
         batch_size=how.batch,
         optim=OptimConfig(lr=how.lr, warmup=how.warmup, final_ratio=1.0),
         precision="fp32",
