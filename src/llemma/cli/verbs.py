@@ -442,7 +442,7 @@ def _read(path: Path) -> Any:
 
 
 def _numbers(call: Call) -> int:
-    from llemma.tokens.numbers import compare
+    from llemma.tokens.numbers import probed as compare
 
     if call.settings.action == "cards":
         rows = compare.cards(call.settings.encodings)
@@ -451,7 +451,7 @@ def _numbers(call: Call) -> int:
         else:
             _print_rows(rows)
         return 0
-    table = compare.compare(call.settings, call.progress)
+    table = compare.probe(call.settings, call.progress)
     if call.json:
         print_json({"run": str(call.settings.run), "tasks": table})
         return 0
