@@ -10,8 +10,8 @@ from llemma.config import check_seed, setting
 from llemma.errors import nearest
 
 ENCODING_NAMES = (
-    "digits", "digits-reversed", "abacus", "chunk3-l2r", "chunk3-r2l", "p10", "p1000", "b1999", "fp15", "place", "xval",
-    "xval-log", "fone", "bits", "hybrid",
+    "bpe", "digits", "digits-reversed", "abacus", "chunk3-l2r", "chunk3-r2l", "p10", "p1000", "b1999", "fp15", "place",
+    "xval", "xval-log", "fone", "bits", "hybrid",
 )  # fmt: skip
 PROBE_TASKS = ("orbits", "product3", "product5")
 
@@ -40,5 +40,5 @@ class NumbersConfig:
             raise ValueError("encodings and tasks: name at least one of each")
         for given, known in ((self.encodings, ENCODING_NAMES), (self.tasks, PROBE_TASKS)):
             for name in given:
-                if name not in known:
+                if name not in known and not (known is ENCODING_NAMES and name.startswith("bpe:")):
                     raise ValueError(f"{name!r} is unknown{nearest(name, known)}")

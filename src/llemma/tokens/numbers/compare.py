@@ -16,7 +16,7 @@ from llemma.config import to_table
 from llemma.errors import ConfigError
 from llemma.records import Event, Progress, silent
 from llemma.run import open_run
-from llemma.tokens.numbers import ENCODINGS, Encoding, Places, card, number
+from llemma.tokens.numbers import Encoding, Places, card, encoding, number
 from llemma.tokens.numbers.fone import FoNE
 from llemma.tokens.numbers.hybrid import Hybrid
 from llemma.tokens.numbers.place import Place
@@ -33,7 +33,7 @@ _SAMPLE = ("143", "-60.2", "1,234", "007", "0", "3.14159", "1e5", "99999", "0.00
 def cards(names: Sequence[str] = ENCODING_NAMES) -> list[dict[str, Any]]:
     """What each encoding can hold, measured on a dozen numbers of all kinds."""
     sample = [number(surface) for surface in _SAMPLE]
-    return [to_table(card(ENCODINGS[name](), sample)) for name in names]
+    return [to_table(card(encoding(name), sample)) for name in names]
 
 
 def compare(config: NumbersConfig, progress: Progress = silent) -> dict[str, list[dict[str, Any]]]:
@@ -164,7 +164,7 @@ def fitted(name: str, places: Places, scale: float) -> Encoding:
         "xval-log": XValLog(),
         "hybrid": Hybrid(places, scale),
     }
-    return made[name] if name in made else ENCODINGS[name]()
+    return made[name] if name in made else encoding(name)
 
 
 def _lines(rows: Sequence[Mapping[str, Any]], task: str, config: NumbersConfig) -> list[dict[str, Any]]:
