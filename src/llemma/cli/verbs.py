@@ -451,6 +451,8 @@ def _numbers(call: Call) -> int:
         else:
             _print_rows(rows)
         return 0
+    if call.settings.action == "audit":
+        return _audit(call)
     table = compare.compare(call.settings, call.progress)
     if call.json:
         print_json({"run": str(call.settings.run), "tasks": table})
@@ -458,6 +460,19 @@ def _numbers(call: Call) -> int:
     for task, lines in table.items():
         print(f"\n{task}")
         _print_rows([{k: v if isinstance(v, str) else f"{v['mean']:.3g}" for k, v in line.items()} for line in lines])
+    return 0
+
+
+def _audit(call: Call) -> int:
+    from llemma.tokens.numbers import audit
+
+    found = audit.audit(call.settings.tokenizers, call.progress)
+    if call.json:
+        print_json({"audits": found})
+        return 0
+    _print_rows(audit.cut_rows(found))
+    print()
+    _print_rows(audit.measure_rows(found))
     return 0
 
 
@@ -558,8 +573,8 @@ VERBS = {
         words="RUN...", settings="report:TableConfig", run=_table, field="runs",
     ),
     "numbers": Verb(
-        summary="number encodings side by side: what each can hold, and what a closed-form probe finds in it",
-        words="[compare|cards]", settings="tokens.settings:NumbersConfig", run=_numbers, field="action",
+        summary="number encodings side by side: what each can hold, what a probe finds; how tokenisers cut numbers",
+        words="[compare|cards|audit]", settings="tokens.settings:NumbersConfig", run=_numbers, field="action",
     ),
     "report": Verb(
         summary="one self-contained HTML file about runs",

@@ -13,6 +13,7 @@ ENCODING_NAMES = (
     "bpe", "digits", "digits-reversed", "abacus", "chunk3-l2r", "chunk3-r2l", "p10", "p1000", "b1999", "fp15", "place",
     "xval", "xval-log", "fone", "bits", "hybrid",
 )  # fmt: skip
+AUDITED = ("cl100k", "o200k", "p50k", "bpe", "digits", "chunk3-r2l")
 PROBE_TASKS = ("orbits", "product3", "product5")
 
 
@@ -20,10 +21,16 @@ PROBE_TASKS = ("orbits", "product3", "product5")
 class NumbersConfig:
     """Which encodings are compared, on what, how often."""
 
-    action: Literal["compare", "cards"] = setting("compare", "compare: the probe's table; cards: what each can hold")
+    action: Literal["compare", "cards", "audit"] = setting(
+        "compare", "compare: the probe's table; cards: what each can hold; audit: how tokenisers cut numbers"
+    )
     encodings: tuple[str, ...] = setting(ENCODING_NAMES, "encodings to compare")
     tasks: tuple[str, ...] = setting(
         PROBE_TASKS, "orbits, product3, product5 (products of two numbers of so many digits)"
+    )
+    tokenizers: tuple[str, ...] = setting(
+        AUDITED,
+        "to audit: encodings, cl100k, o200k, p50k, r50k, deepseek, claude, hub names, folders, tokenizer.json, .model",
     )
     samples: int = setting(3000, "problems to learn from")
     seeds: int = setting(3, "repetitions")
@@ -38,6 +45,8 @@ class NumbersConfig:
             raise ValueError(f"seeds={self.seeds}: must be at least 1")
         if not (self.encodings and self.tasks):
             raise ValueError("encodings and tasks: name at least one of each")
+        if not self.tokenizers:
+            raise ValueError("tokenizers: name at least one")
         for given, known in ((self.encodings, ENCODING_NAMES), (self.tasks, PROBE_TASKS)):
             for name in given:
                 if name not in known and not (known is ENCODING_NAMES and name.startswith("bpe:")):
