@@ -442,6 +442,8 @@ def _read(path: Path) -> Any:
 
 
 def _numbers(call: Call) -> int:
+    if call.settings.action == "audit":
+        return _audit(call)
     from llemma.tokens.numbers import compare
 
     if call.settings.action == "cards":
@@ -451,8 +453,6 @@ def _numbers(call: Call) -> int:
         else:
             _print_rows(rows)
         return 0
-    if call.settings.action == "audit":
-        return _audit(call)
     table = compare.compare(call.settings, call.progress)
     if call.json:
         print_json({"run": str(call.settings.run), "tasks": table})
