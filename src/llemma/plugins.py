@@ -29,7 +29,6 @@ EXTRA_OF = {
     "torch": "train",
     "transformers": "train",
     "tokenizers": "train",
-    "huggingface_hub": "train",
     "safetensors": "train",
     "peft": "train",
     "jinja2": "page",

@@ -34,10 +34,11 @@ def open_reader(name: str) -> Reader:
     if _ALSO.get(name, name) in GPT:
         reader: Reader = import_module("llemma.tokens.gpt").load_gpt(_ALSO.get(name, name))
         return reader
+    tokenizer = import_module("llemma.tokens.tokenizer")
     path = _packaged(name) if name in NAMED else Path(name).expanduser()
     if not path.exists() and not name.startswith((".", "/", "~")) and path.suffix not in (".json", ".model"):
         path = _from_hub(name)
-    loaded: Reader = import_module("llemma.tokens.tokenizer").load_tokenizer(path)
+    loaded: Reader = tokenizer.load_tokenizer(path)
     return loaded
 
 
@@ -54,7 +55,7 @@ def _from_hub(name: str) -> Path:
             f"no tokeniser {name!r}{nearest(name, (*GPT, *NAMED))} (also: a number encoding, a file, a folder, a hub "
             f"name ORGANISATION/MODEL)"
         )
-    hub = import_module("huggingface_hub")
+    hub = import_module("huggingface_hub")  # there when tokenizers is
     for file in ("tokenizer.json", "tokenizer.model"):
         found = boundary(lambda file=file: hub.hf_hub_download(name, file))  # type: ignore[misc]
         if not isinstance(found, Caught):
