@@ -53,6 +53,7 @@ class Scalar(NumberHead):
     """xVal's number head: one linear output with bias, squared error (Golkar et al. 2023, section 2)."""
 
     def __init__(self, encoding: XVal | XValLog, width: int, places: Places) -> None:
+        """``encoding`` in the scale of the head: what is predicted should be about -5 to 5."""
         super().__init__()
         self.encoding, self.places = encoding, places
         self.out = nn.Linear(width, 1)
@@ -97,18 +98,18 @@ class Circles(NumberHead):
         turns = 2 * math.pi * torch.arange(10) / 10
         self.register_buffer("points", torch.stack((turns.cos(), turns.sin())), persistent=False)
 
-    def _logits(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         made = self.out(hidden)
         return made[:, 0], made[:, 1:].unflatten(1, (self.places.width, 2)) @ self.points
 
     def loss(self, hidden: Tensor, values: Values) -> Tensor:
         """Cross-entropy of the sign and of every digit."""
-        sign, digits = self._logits(hidden)
+        sign, digits = self.logits(hidden)
         return _digit_loss(sign, digits, self.places.units(values, FoNE.name), self.places)
 
     def predict(self, hidden: Tensor) -> Predicted:
         """The most likely digit of every place."""
-        sign, digits = self._logits(hidden)
+        sign, digits = self.logits(hidden)
         best, chosen = digits.log_softmax(-1).max(-1)
         units = _joined(chosen) * torch.where(sign > 0, -1, 1)
         logprob = best.sum(-1) + F.logsigmoid(sign.abs())
@@ -139,19 +140,22 @@ class BitReader(NumberHead):
 class Joint(NumberHead):
     """Ours: sign and digits by cross-entropy, linear value and log magnitude by squared error, read out together.
 
-    The digits are chosen so that their own probability times that of the value they spell, under the two scalar heads,
-    is largest: where the scalars are sure they decide the leading digits, where they are not the digits decide.
+    A digit's logit is FoNE's, which finds sums at once, and a free one, which makes it as sure as it may be. The digits
+    are chosen so that their own probability times that of the value they spell, under the two scalar heads, is largest:
+    where the scalars are sure they decide the leading digits, where they are not the digits decide.
     """
 
     def __init__(self, encoding: Hybrid, width: int, scale: float) -> None:
         super().__init__()
         self.places, self.scale = encoding.places, scale
-        self.out = nn.Linear(width, 1 + 10 * self.places.width + 2)
+        self.circles = Circles(encoding.circles, width)
+        self.out = nn.Linear(width, 10 * self.places.width + 2)
         self.spread = nn.Parameter(torch.zeros(2))
 
     def _parts(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        sign, turned = self.circles.logits(hidden)
         made = self.out(hidden)
-        return made[:, 0], made[:, 1:-2].unflatten(1, (self.places.width, 10)), made[:, -2:]
+        return sign, turned + made[:, :-2].unflatten(1, (self.places.width, 10)), made[:, -2:]
 
     def loss(self, hidden: Tensor, values: Values) -> Tensor:
         """Cross-entropy of sign and digits, and the squared errors of scaled value and log10 of the magnitude."""
@@ -195,8 +199,10 @@ class Joint(NumberHead):
 
 
 def head_of(encoding: Encoding, width: int, places: Places, scale: float) -> NumberHead:
-    """The head of a valued encoding."""
-    if isinstance(encoding, XVal | XValLog):
+    """The head of a valued encoding; linear values are predicted times ``scale``."""
+    if isinstance(encoding, XVal):
+        return Scalar(XVal(scale), width, places)
+    if isinstance(encoding, XValLog):
         return Scalar(encoding, width, places)
     if isinstance(encoding, Hybrid):
         return Joint(encoding, width, scale)

@@ -19,7 +19,8 @@ AUDITED = ("cl100k", "o200k", "p50k", "bpe", "digits", "chunk3-r2l")
 PROBE_TASKS = ("orbits", "product3", "product5")
 TRAINED_TASKS = ("addition3", "product3", "product5", "trees", "orbits", "text")
 _TRAINED = re.compile(r"(addition|product)[1-9]|trees|orbits|text")
-_USUAL = {"probe": (PROBE_TASKS, 3000), "compare": (TRAINED_TASKS, 20_000)}  # tasks, samples
+_PROBED = 3000  # samples
+_LEARNT = {"addition": 60_000, "product": 20_000, "trees": 20_000, "orbits": 2_000, "text": 10_000}  # samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +33,15 @@ class TrainedConfig:
     reference: str = setting("digits", "encoding whose tokens and FLOPs for `samples` samples are the other budgets")
     tokens: int = setting(0, "tokens of the view of equal tokens (0: the reference's)")
     flops: float = setting(0.0, "operations of the view of equal FLOPs (0: the reference's)")
-    batch: int = setting(128, "samples per step")
-    lr: float = setting(2e-3, "learning rate, constant after the warm-up: every point of a run is a finished run")
+    batch: int = setting(64, "samples per step")
+    lr: float = setting(3e-3, "learning rate, constant after the warm-up: every point of a run is a finished run")
     warmup: int = setting(20, "steps of linear warm-up")
-    points: int = setting(4, "measurements before the last one, each at half the samples of the next")
+    points: int = setting(3, "measurements beside those of the views, each at half the samples of the next")
     tests: int = setting(200, "problems of each test")
-    loss: str = setting("usual", "usual, or a loss of the number encodings for all of them")
+    losses: tuple[Literal["usual", "was", "mse"], ...] = setting(
+        ("usual",),
+        "usual; was, mse: also a run with this number token loss for each encoding whose tokens are whole numbers",
+    )
     checkpoint_every: int = setting(500, "steps between checkpoints within a stretch")
     threads: int = setting(1, "CPU threads")
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to train; auto: a GPU if there is one")
@@ -51,6 +55,8 @@ class TrainedConfig:
                 raise ValueError(f"train.{name}={getattr(self, name)} must be a number of at least 0")
         if self.width % (2 * self.heads):
             raise ValueError(f"train.width={self.width} must be a multiple of twice train.heads={self.heads}")
+        if not self.losses:
+            raise ValueError("train.losses: name at least one of usual, was, mse")
         if self.reference not in ENCODING_NAMES:
             raise ValueError(
                 f"train.reference={self.reference!r} is no encoding{nearest(self.reference, ENCODING_NAMES)}"
@@ -76,7 +82,7 @@ class NumbersConfig:
         AUDITED,
         "audit: encodings, cl100k, o200k, p50k, r50k, deepseek, claude, hub names, folders, tokenizer.json, .model",
     )
-    samples: int = setting(0, "problems to learn from (0: probe 3,000, compare 20,000)")
+    samples: int = setting(0, "problems to learn from (0: probe 3,000; compare: by task, see docs/numbers.md)")
     seeds: int = setting(3, "repetitions")
     seed: int = setting(0, "the first seed")
     train: TrainedConfig = setting(factory=TrainedConfig, help="compare: models and budgets")
@@ -109,9 +115,8 @@ class NumbersConfig:
     @property
     def chosen_tasks(self) -> tuple[str, ...]:
         """The tasks, the usual ones of the action where none is named."""
-        return self.tasks or _USUAL.get(self.action, ((), 0))[0]
+        return self.tasks or (PROBE_TASKS if self.action == "probe" else TRAINED_TASKS)
 
-    @property
-    def chosen_samples(self) -> int:
-        """The samples to learn from, the usual number of the action where none is given."""
-        return self.samples or _USUAL.get(self.action, ((), 0))[1]
+    def samples_of(self, task: str) -> int:
+        """The samples to learn from, the usual number of action and task where none is given."""
+        return self.samples or (_PROBED if self.action == "probe" else _LEARNT[task.rstrip("0123456789")])

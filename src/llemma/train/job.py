@@ -227,6 +227,7 @@ def on(device: torch.device, array: np.ndarray | None) -> Tensor | None:
 
 def chosen(batch: Batch, rows: slice | np.ndarray) -> Batch:
     """Some rows of a batch."""
+
     def some(array: np.ndarray | None) -> np.ndarray | None:
         return None if array is None else array[rows]
 

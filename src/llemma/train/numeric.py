@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -173,7 +173,8 @@ def numeric_settings(config: TrainConfig) -> NumericSettings:
         of = task(mine.task)
         given["whole"] = mine.whole or of.places.whole
         given["decimals"] = of.places.decimals if mine.decimals < 0 else mine.decimals
-        given["scale"] = mine.scale or of.scale
+        given["scale"] = mine.scale or of.given_scale
+        given["head_scale"] = mine.head_scale or mine.scale or of.scale
     else:
         given["scale"] = mine.scale or 1.0
     return NumericSettings(**given)

@@ -36,8 +36,8 @@ def probe(config: NumbersConfig, progress: Progress = silent) -> dict[str, list[
     """The table: for each task a line an encoding, and the baselines; every figure a mean with its range over seeds."""
     if config.action != "probe":
         raise ConfigError(f"action={config.action} is not the probe")
-    tasks, samples = config.chosen_tasks, config.chosen_samples
-    settings = to_table(config) | {"tasks": list(tasks), "samples": samples}
+    tasks = config.chosen_tasks
+    settings = to_table(config) | {"tasks": list(tasks)}
     free = ("run", "train")
     with open_run(config.folder, "numbers", settings, free=free, grows=("encodings", "tasks", "seeds")) as run:
         wanted = [
@@ -53,7 +53,7 @@ def probe(config: NumbersConfig, progress: Progress = silent) -> dict[str, list[
             if key in run.ids:
                 continue
             if (task, seed) not in problems:
-                problems = {(task, seed): _made(task, samples, seed)}
+                problems = {(task, seed): _made(task, config.samples_of(task), seed)}
             figures = _measured(task, problems[task, seed], name, seed)
             run.append([{"id": key, "task": task, "seed": seed, "encoding": name, "figures": figures}])
         progress(Event(stage="numbers", done=len(wanted), total=len(wanted), unit="fits"))

@@ -60,7 +60,8 @@ def columns(task: Task, answered: Sequence[Answered]) -> dict[str, np.ndarray]:
     every = [value for _, values in truths for value in values]
     centre = float(np.mean([float(value) for value in every])) if every else 0.0
     rows = [
-        _row(_read(each.text), truth, centre, 10.0**-task.decimals) for each, truth in zip(answered, truths, strict=True)
+        _row(_read(each.text), truth, centre, 10.0**-task.decimals)
+        for each, truth in zip(answered, truths, strict=True)
     ]
     names = (*SHARES, "error", "square", "sum", "squares", "count")
     table = dict(zip(names, np.array(rows, dtype=np.float64).reshape(-1, len(names)).T, strict=True))

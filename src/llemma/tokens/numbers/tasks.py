@@ -41,13 +41,16 @@ class Sample:
 class Task:
     """A family of samples. ``figures`` names what is worth telling of its answers, most telling first.
 
-    ``places`` is a range that all its numbers lie in; ``scale`` times any of them is about -5 to 5; ``answers`` is how
+    ``places`` is a range that all its numbers lie in; ``scale`` times any answer, ``given_scale``
+    times any number of a prompt, is about -5 to 5 (one scale for both, as in a mixed corpus, would hide small operands
+    from linear encodings: 3 digits beside a product of 6); ``answers`` is how
     many numbers an answer has (0: that varies), ``decimals`` how many places behind the point they have.
     """
 
     name: str
     places: Places
     scale: float
+    given_scale: float
     tests: tuple[str, ...]
     answers: int
     decimals: int
@@ -101,6 +104,7 @@ def _addition(digits: int) -> Task:
         name=f"addition{digits}",
         places=Places(whole=digits + LONGER + 1, decimals=0),
         scale=5 / (2 * 10**digits),
+        given_scale=5 / 10**digits,
         tests=("test", "longer"),
         answers=1,
         decimals=0,
@@ -124,6 +128,7 @@ def _product(digits: int) -> Task:
         name=f"product{digits}",
         places=Places(whole=2 * digits, decimals=0),
         scale=5 / 10 ** (2 * digits),
+        given_scale=5 / 10**digits,
         tests=("test",),
         answers=1,
         decimals=0,
@@ -184,6 +189,7 @@ _TREES = Task(
     name="trees",
     places=Places(whole=4, decimals=0),
     scale=5 / _LARGEST,
+    given_scale=5 / 99,
     tests=("operands2", "operands3", "operands4"),
     answers=1,
     decimals=0,
@@ -221,6 +227,7 @@ _ORBITS = Task(
     name="orbits",
     places=Places(whole=1, decimals=4),
     scale=1.0,
+    given_scale=1.0,
     tests=("inside", "gap", "beyond"),
     answers=4,
     decimals=4,
@@ -324,6 +331,7 @@ _TEXT = Task(
     name="text",
     places=Places(whole=5, decimals=2),
     scale=5 / 20_000,
+    given_scale=5 / 20_000,
     tests=("test",),
     answers=0,
     decimals=2,
