@@ -27,13 +27,13 @@ from llemma.config import resolve
 from llemma.errors import ConfigError, DataError, LlemmaError, MissingDependency
 from llemma.tokens import packaged
 from llemma.tokens.numbers import encoding, number, scan
-from llemma.tokens.numbers.audit import CONTEXTS, LENGTHS, Audit, audit, cut_rows, measure_rows, subject, ways
+from llemma.tokens.numbers.audit import CONTEXTS, LENGTHS, Audit, audit, cut_rows, measure_rows, ways
 from llemma.tokens.numbers.bpe import Bpe, cut, learn, usual
 from llemma.tokens.numbers.encoding import CHARACTERS
 from llemma.tokens.numbers.readers import GPT, open_reader, pieces
 from llemma.tokens.numbers.text import NumberText
 from llemma.tokens.settings import AUDITED, NumbersConfig
-from llemma.tokens.tokenizer import load_tokenizer, train_tokenizer
+from llemma.tokens.tokenizer import load_tokenizer
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "numbers.md"
 INSTALL = 'pip install "llemma[gpt]" && pip install --no-deps litellm'
@@ -290,7 +290,7 @@ def test_what_can_be_counted_by_hand():
     assert digits.aligned == right.aligned == 1
 
     def places(n):
-        return {n - 3, n - 6} - {k for k in range(-6, 1)}
+        return {n - 3, n - 6} - set(range(-6, 1))
 
     same = [
         {p for p in places(n) if p < min(n, m)} == {p for p in places(m) if p < min(n, m)}

@@ -579,7 +579,7 @@ VERBS = {
         words="RUN...", settings="report:TableConfig", run=_table, field="runs",
     ),
     "numbers": Verb(
-        summary="number encodings side by side: trained models, a closed-form probe, what each holds; how tokenisers cut",
+        summary="number encodings side by side: trained, in a probe, what each holds; how tokenisers cut numbers",
         words="[compare|probe|cards|audit]", settings="tokens.settings:NumbersConfig", run=_numbers, field="action",
     ),
     "report": Verb(
