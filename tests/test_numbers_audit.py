@@ -267,7 +267,7 @@ def test_encodings_that_a_model_may_keep():
     for name in ("bpe", "hybrid", "bpe:cl100k"):
         check_encoding(name, pinned=True)
     check_encoding("bpe:any/file.json")
-    with pytest.raises(ValueError, match="bpe:cl100k, bpe:o200k.* only; the cuts of a file may change under it"):
+    with pytest.raises(ValueError, match=r"bpe:cl100k, bpe:o200k.* only; the cuts of a file may change under it"):
         check_encoding("bpe:any/file.json", pinned=True)
     with pytest.raises(ValueError, match="did you mean hybrid"):
         check_encoding("hybird")
