@@ -332,6 +332,32 @@ def test_an_audit_of_a_file(folder):
     assert audit([str(folder)]) == [found]  # the same again
 
 
+def test_a_tokeniser_that_marks_spaces_with_a_line(tmp_path):
+    """As Llama's tokenizer.json: a space is set before the text, and ``▁143`` is an entry."""
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="?"))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=60, special_tokens=["?"], show_progress=False)
+    inner.train_from_iterator(["143 143 143 = (143) 20 31 5 6 7 8 9 1430, x 143."] * 9, trainer)
+    inner.save(str(tmp_path / "tokenizer.json"))
+    assert "▁143" in inner.get_vocab()
+    assert encoding(f"bpe:{tmp_path}").write(number("143")) == ("143",)
+    found = audited(str(tmp_path))
+    assert found.cuts["143"] == "143" and found.cuts[" 143"].endswith("143") and found.tokens["1"] == 1
+
+
+def test_a_tokeniser_that_knows_no_numbers(tmp_path):
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0, "b": 1}, []))
+    inner.save(str(tmp_path / "tokenizer.json"))  # what it does not know it leaves out
+    found = audited(str(tmp_path))
+    assert found.cuts["143"] == "" and found.tokens["3"] == 0 and found.ways is None and not found.entries
+    assert found.unknown == pytest.approx(math.log2(9))
+    text = NumberText(encoding(f"bpe:{tmp_path}"))
+    assert text.decode(text.encode("x = -1,430.5e7")) == "x = -1,430.5e7"
+    tokenizers.Tokenizer(tokenizers.models.WordLevel({"one": 0})).save(str(tmp_path / "words.json"))
+    with pytest.raises(DataError, match=r"words.json: this tokeniser cannot read numbers \(WordLevel error"):
+        audit([str(tmp_path / "words.json")])
+
+
 def test_gpt_4_cuts_as_chunks_from_the_left():
     for name in ("cl100k", "o200k"):
         found, ours = audited_or_skip(name), audited("chunk3-l2r")

@@ -39,6 +39,9 @@ def open_reader(name: str) -> Reader:
     if not path.exists() and not name.startswith((".", "/", "~")) and path.suffix not in (".json", ".model"):
         path = _from_hub(name)
     loaded: Reader = tokenizer.load_tokenizer(path)
+    tried = boundary(lambda: loaded.spans("0123456789 +-.,eE"))  # a vocabulary may lack what stands for the unknown
+    if isinstance(tried, Caught):
+        raise DataError(f"this tokeniser cannot read numbers ({tried.message})", where=path)
     return loaded
 
 
