@@ -5,7 +5,7 @@ gives it. Asked are products that no training text holds, through ``llemma eval`
 multiplies just the factors that were asked. Interrupted, it goes on with the same command.
 
     llemma tour                      # makes runs/tour, once
-    python bench/multiplication.py [init=runs/tour/continued] [run=runs/multiplication] [steps=600] ...
+    python bench/multiplication.py [init=runs/tour/continued] [run=runs/multiplication] [steps=1000] ...
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Settings:
     problems: int = setting(200, "test problems of each")
     context: int = setting(128, "tokens per row")
     batch_size: int = setting(16, "rows per step")
-    steps: int = setting(600, "steps of fine-tuning")
+    steps: int = setting(1000, "steps of fine-tuning")
     lr: float = setting(2e-3, "peak learning rate")
     threads: int = setting(0, "CPU threads (0: one per core, at most 8)")
     seed: int = setting(0, "seed of the order of the examples")
