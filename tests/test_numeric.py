@@ -480,3 +480,24 @@ def test_sums_are_learnt(tmp_path):
     asked = task("addition2").samples("test", 0, 100, 0)
     right = sum(a.text == s.answer for a, s in zip(model.answer([s.prompt for s in asked]), asked, strict=True))
     assert right >= 60
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_losses_of_one(tmp_path):
+    from llemma.config import to_table
+    from llemma.run import read_jsonl
+    from ranks import train_all
+
+    def table(name: str, world: int) -> dict:
+        made = to_table(config(tmp_path / name, steps=6, log_every=1, checkpoint_every=3))
+        return json.loads(json.dumps(made, default=str)) | {"world": world}
+
+    train_all([table("one", 1), table("two", 2)], tmp_path)
+    one, two = (
+        [row["loss"] for row in read_jsonl(tmp_path / name / "rows.jsonl") if "loss" in row] for name in ("one", "two")
+    )
+    assert len(one) == 6 and np.allclose(one, two, atol=1e-5, rtol=0)
+    models = [open_numeric(tmp_path / name / "model") for name in ("one", "two")]
+    asked = ["12+30=", "9+9="]
+    first, second = (model.answer(asked) for model in models)
+    assert [a.text for a in first] == [a.text for a in second]
