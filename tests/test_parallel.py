@@ -364,7 +364,7 @@ def test_a_run_of_two_processes_is_exported_by_one(corpus: Path, shared: Path, t
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_printed_script_starts_torchrun_and_goes_on_after_kill_9(corpus: Path, memory: Path) -> None:
+def test_the_printed_script_starts_torchrun_whose_workers_end_with_it_and_goes_on_after_kill_9(corpus: Path, memory: Path) -> None:
     changes = {"steps": 24, "checkpoint_every": 2}
     config = build(TrainConfig, table(memory / "run", corpus, gpus=2, launch="torchrun", **changes))
     text = script(config)
@@ -379,6 +379,12 @@ def test_the_printed_script_starts_torchrun_and_goes_on_after_kill_9(corpus: Pat
         while not checkpoints(folder):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.002)
+        kill_all(memory, of="torchrun")
+        process.wait()
+        deadline = time.monotonic() + 60
+        while running(memory):  # nobody tells the workers: they see that their parent is gone
+            assert time.monotonic() < deadline, "workers went on without torchrun"
+            time.sleep(0.1)
     finally:
         kill_all(memory)
         process.wait()
@@ -391,17 +397,22 @@ def test_the_printed_script_starts_torchrun_and_goes_on_after_kill_9(corpus: Pat
     same_run(memory / "run", alone(memory / "straight", corpus, **changes))
 
 
-def kill_all(folder: Path) -> None:
-    """kill -9 for every process with the folder in its command line: torchrun's children have sessions of their own."""
-    while found := [
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if int(path.parent.name) != os.getpid() and mentions(path, str(folder))
-    ]:
+def kill_all(folder: Path, of: str = "") -> None:
+    """kill -9 for every process with the folder, and ``of``, in its command line: workers have sessions of their own."""
+    while found := running(folder, of):
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
+
+
+def running(folder: Path, of: str = "") -> list[int]:
+    """The processes with the folder, and ``of``, in their command line."""
+    return [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if int(path.parent.name) != os.getpid() and mentions(path, str(folder)) and mentions(path, of)
+    ]
 
 
 def mentions(path: Path, text: str) -> bool:

@@ -28,6 +28,7 @@ from llemma.errors import ConfigError
 from llemma.models.fp8 import to_fp8
 from llemma.models.trainable import Trainable
 from llemma.train.config import ParallelConfig, sizes
+from llemma.train.parent import end_with_parent
 
 PATIENCE = datetime.timedelta(hours=1)  # processes wait for the lead while it writes the model folder
 AXES = ("dp_replicate", "dp_shard", "tp")
@@ -118,6 +119,7 @@ def start(settings: ParallelConfig, device: str = "auto") -> Iterator[Mesh]:
         sizes(settings, 1)
         yield Mesh(device=torch.device(kind))
         return
+    end_with_parent()
     ours = not dist.is_initialized()
     place = torch.device("cpu")
     if kind == "cuda":
