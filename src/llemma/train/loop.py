@@ -284,7 +284,7 @@ def _gradients(training: Training, batch: Batch) -> tuple[float, float]:
     """Gradients of one step; the loss in nats over all its targets, and the norm of the gradients."""
     model, mesh = training.model, training.mesh
     parts = _parts(batch, training.config.micro_batch)
-    targets = max(1.0, _summed(mesh, float(sum(map(targets_of, parts)))))
+    targets = _targets(mesh, sum(map(targets_of, parts)))
     total = torch.zeros((), device=mesh.device)
     for number, part in enumerate(parts):
         last_of_step(model, number == len(parts) - 1)
@@ -294,6 +294,15 @@ def _gradients(training: Training, batch: Batch) -> tuple[float, float]:
         total += loss.detach()
     loss, norm = mesh.told(torch.stack((mesh.sum(total), gradient_norm(mesh, model.parameters())))).tolist()
     return loss, norm
+
+
+def _targets(mesh: Mesh, mine: int) -> Tensor | float:
+    """The targets of a step in all processes, at least 1; on the device, where nobody waits for the number."""
+    if mesh.data_world == 1:
+        return max(1.0, float(mine))
+    here = on(mesh.device, np.array(mine, dtype=np.float64))
+    assert here is not None
+    return mesh.sum(here).clamp(min=1.0).float()
 
 
 def _update(training: Training, rate: float, norm: float) -> None:
