@@ -364,7 +364,9 @@ def test_a_run_of_two_processes_is_exported_by_one(corpus: Path, shared: Path, t
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_printed_script_starts_torchrun_whose_workers_end_with_it_and_goes_on_after_kill_9(corpus: Path, memory: Path) -> None:
+def test_the_printed_script_starts_torchrun_whose_workers_end_with_it_and_goes_on_after_kill_9(
+    corpus: Path, memory: Path
+) -> None:
     changes = {"steps": 24, "checkpoint_every": 2}
     config = build(TrainConfig, table(memory / "run", corpus, gpus=2, launch="torchrun", **changes))
     text = script(config)
@@ -398,7 +400,7 @@ def test_the_printed_script_starts_torchrun_whose_workers_end_with_it_and_goes_o
 
 
 def kill_all(folder: Path, of: str = "") -> None:
-    """kill -9 for every process with the folder, and ``of``, in its command line: workers have sessions of their own."""
+    """kill -9 for every process with the folder, and ``of``, in its command line: workers have own sessions."""
     while found := running(folder, of):
         for pid in found:
             with contextlib.suppress(ProcessLookupError):

@@ -241,6 +241,7 @@ def _rows(config: TrainConfig) -> Rows:
         batch_size=config.batch_size,
         seed=config.seed,
         model_folder=locate(config.init),
+        run=config.run,
     )
 
 

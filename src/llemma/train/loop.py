@@ -170,9 +170,10 @@ def _refuse_packing(config: TrainConfig, model: Trainable) -> None:
 
 
 def _tell(job: Job, run: Run, progress: Progress) -> None:
-    """Say what became of the examples: all of it in the log, in a line where some could not be used."""
+    """Keep the examples, and say what became of them: all in the log, in a line where some could not be used."""
     if not isinstance(job.rows, Examples):
         return
+    job.rows.keep(run.folder)
     lines = job.rows.told()
     for line in lines:
         run.log(line)

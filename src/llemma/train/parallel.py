@@ -114,6 +114,8 @@ def start(settings: ParallelConfig, device: str = "auto") -> Iterator[Mesh]:
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: PyTorch sees no GPU here; use device=cpu, or see `llemma doctor`")
+    if kind == "cuda" and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # else memory is lost in fragments
     launched = dist.is_initialized() or ("RANK" in os.environ and "WORLD_SIZE" in os.environ)
     if not launched:
         sizes(settings, 1)
