@@ -114,12 +114,6 @@ def test_a_run_that_goes_on_tokenises_nothing_again_unless_what_it_is_made_of_ha
     assert times[0] == before
 
 
-def test_settings_may_still_be_mended_when_only_the_examples_are_there(settings):
-    train(settings, stop_at=0)
-    assert list((settings.run / "examples").iterdir())
-    assert train(replace(settings, optim=replace(settings.optim, lr=2e-2), steps=1)) is not None
-
-
 def test_a_plan_counts_the_examples(settings):
     planned = plan(settings)
     assert planned["examples"]["rows"] == 61 and "sums" in planned["epochs"]

@@ -23,8 +23,7 @@ from typing import IO, Any
 
 from llemma.errors import DataError, RunError
 
-# What a run folder holds before any work is done; examples: those of fine-tuning, tokenised, by what made them
-_EMPTY = {"config.json", ".lock", "log.txt", "examples"}
+_EMPTY = {"config.json", ".lock", "log.txt"}  # what a run folder holds before any work is done
 _PACKAGES = ("llemma", "numpy", "torch", "transformers", "tokenizers", "safetensors", "sympy")
 
 
