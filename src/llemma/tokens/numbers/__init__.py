@@ -6,7 +6,7 @@ that ``decode(encode(text)) == text``. Free of torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from llemma.errors import ConfigError, nearest
 from llemma.tokens.numbers.bits import Bits
@@ -20,7 +20,7 @@ from llemma.tokens.numbers.scanner import Number, number, scan
 from llemma.tokens.numbers.scientific import B1999, FP15, P10, P1000
 from llemma.tokens.numbers.xval import XVal, XValLog
 
-__all__ = ["ENCODINGS", "Card", "Encoding", "Number", "Places", "card", "encoding", "number", "scan"]
+__all__ = ["ENCODINGS", "Card", "Encoding", "Number", "Places", "card", "encoding", "fitted", "number", "scan"]
 
 _MADE: tuple[Callable[[], Encoding], ...] = (
     Digits, Reversed, Abacus, FromLeft, FromRight, P10, P1000, B1999, FP15, Place, XVal, XValLog, FoNE, Bits, Hybrid,
@@ -33,3 +33,15 @@ def encoding(name: str) -> Encoding:
     if name not in ENCODINGS:
         raise ConfigError(f"no number encoding {name!r}{nearest(name, ENCODINGS)}")
     return ENCODINGS[name]()
+
+
+def fitted(name: str, places: Places, scale: float) -> Encoding:
+    """The encoding for numbers of these places; ``scale`` brings values to about -2 to 2."""
+    made: Mapping[str, Encoding] = {
+        "place": Place(places),
+        "fone": FoNE(places),
+        "xval": XVal(scale),
+        "xval-log": XValLog(),
+        "hybrid": Hybrid(places, scale),
+    }
+    return made[name] if name in made else encoding(name)

@@ -25,7 +25,7 @@ class Hybrid(Valued):
 
     def __init__(self, places: Places = USUAL, scale: float = 1.0, digit_scale: float = 1e-4) -> None:
         self.places, self.digit_scale = places, digit_scale
-        self._value, self._circles = XVal(scale), FoNE(places)
+        self._value, self.circles = XVal(scale), FoNE(places)
         self.low, self.high, self.resolution = f"1e-{places.decimals}", f"1e{places.whole}", f"1e-{places.decimals}"
 
     def holds(self, number: Number) -> bool:
@@ -51,7 +51,7 @@ class Hybrid(Valued):
             [
                 self._value.shown(values),
                 small * np.stack(described, axis=1),
-                small * self._circles.shown(values),
+                small * self.circles.shown(values),
                 small * digits.reshape(len(values), -1),
             ],
             axis=1,

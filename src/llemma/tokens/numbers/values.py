@@ -48,6 +48,11 @@ class Values:
         return Values(units, exponent, units / 10.0**decimals)
 
     @staticmethod
+    def doubles(values: np.ndarray) -> Values:
+        """(n,) doubles of which no exact decimal is known."""
+        return Values(np.full(values.shape, _LONG), np.zeros(values.shape, dtype=np.int64), values)
+
+    @staticmethod
     def unpack(words: np.ndarray) -> Values:
         """From (n, 3) int64 words."""
         return Values(words[:, 0], words[:, 1], np.ascontiguousarray(words[:, 2]).view(np.float64))
