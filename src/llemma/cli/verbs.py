@@ -442,6 +442,8 @@ def _read(path: Path) -> Any:
 
 
 def _numbers(call: Call) -> int:
+    if call.settings.action == "audit":
+        return _audit(call)
     from llemma.report.numbers import probe_lines, trained_lines
     from llemma.tokens.numbers import probed
 
@@ -464,6 +466,19 @@ def _numbers(call: Call) -> int:
         return 0
     for line in (probe_lines if call.settings.action == "probe" else trained_lines)(tables):
         print(line)
+    return 0
+
+
+def _audit(call: Call) -> int:
+    from llemma.tokens.numbers import audit
+
+    found = audit.audit(call.settings.tokenizers, call.progress)
+    if call.json:
+        print_json({"audits": found})
+        return 0
+    _print_rows(audit.cut_rows(found))
+    print()
+    _print_rows(audit.measure_rows(found))
     return 0
 
 
@@ -564,8 +579,8 @@ VERBS = {
         words="RUN...", settings="report:TableConfig", run=_table, field="runs",
     ),
     "numbers": Verb(
-        summary="number encodings side by side: models trained behind each, a closed-form probe, what each can hold",
-        words="[compare|probe|cards]", settings="tokens.settings:NumbersConfig", run=_numbers, field="action",
+        summary="number encodings side by side: trained, in a probe, what each holds; how tokenisers cut numbers",
+        words="[compare|probe|cards|audit]", settings="tokens.settings:NumbersConfig", run=_numbers, field="action",
     ),
     "report": Verb(
         summary="one self-contained HTML file about runs",

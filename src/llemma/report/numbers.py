@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llemma.report.scores import grid
-from llemma.report.units import DASH, count, interval, significant
+from llemma.report.units import DASH, count, grid, interval, significant
 
 SHARES = ("exact", "three_figures", "within_1_percent", "units")
 TITLES = {

@@ -12,9 +12,10 @@ from llemma.config import check_seed, setting
 from llemma.errors import nearest
 
 ENCODING_NAMES = (
-    "digits", "digits-reversed", "abacus", "chunk3-l2r", "chunk3-r2l", "p10", "p1000", "b1999", "fp15", "place", "xval",
-    "xval-log", "fone", "bits", "hybrid",
+    "bpe", "digits", "digits-reversed", "abacus", "chunk3-l2r", "chunk3-r2l", "p10", "p1000", "b1999", "fp15", "place",
+    "xval", "xval-log", "fone", "bits", "hybrid",
 )  # fmt: skip
+AUDITED = ("cl100k", "o200k", "p50k", "bpe", "digits", "chunk3-r2l")
 PROBE_TASKS = ("orbits", "product3", "product5")
 TRAINED_TASKS = ("addition3", "product3", "product5", "trees", "orbits", "text")
 _TRAINED = re.compile(r"(addition|product)[1-9]|trees|orbits|text")
@@ -66,15 +67,20 @@ class TrainedConfig:
 class NumbersConfig:
     """Which encodings are compared, on what, how often."""
 
-    action: Literal["compare", "probe", "cards"] = setting(
+    action: Literal["compare", "probe", "cards", "audit"] = setting(
         "compare",
-        "compare: models trained behind each encoding; probe: a closed form in place of models; cards: what each holds",
+        "compare: models trained behind each encoding; probe: a closed form in place of models; cards: what each "
+        "holds; audit: how tokenisers cut numbers",
     )
     encodings: tuple[str, ...] = setting(ENCODING_NAMES, "encodings to compare")
     tasks: tuple[str, ...] = setting(
         (),
         "probe: orbits, product3, product5; compare: also addition3, trees, text, and other numbers of digits; "
         "none: the usual ones",
+    )
+    tokenizers: tuple[str, ...] = setting(
+        AUDITED,
+        "audit: encodings, cl100k, o200k, p50k, r50k, deepseek, claude, hub names, folders, tokenizer.json, .model",
     )
     samples: int = setting(0, "problems to learn from (0: probe 3,000; compare: by task, see docs/numbers.md)")
     seeds: int = setting(3, "repetitions")
@@ -90,8 +96,10 @@ class NumbersConfig:
             raise ValueError(f"seeds={self.seeds}: must be at least 1")
         if not self.encodings:
             raise ValueError("encodings: name at least one")
+        if not self.tokenizers:
+            raise ValueError("tokenizers: name at least one")
         for name in self.encodings:
-            if name not in ENCODING_NAMES:
+            if name not in ENCODING_NAMES and not name.startswith("bpe:"):
                 raise ValueError(f"{name!r} is unknown{nearest(name, ENCODING_NAMES)}")
         for name in self.tasks:
             known = name in PROBE_TASKS if self.action == "probe" else _TRAINED.fullmatch(name)

@@ -132,4 +132,4 @@ def _gram(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _unit(gram: np.ndarray, features: np.ndarray) -> float:
     """What strengths are measured in: the mean square of a feature, summed over the problems."""
-    return float(np.trace(gram)) / features.shape[1]
+    return float(np.trace(gram)) / int(features.shape[1])

@@ -16,7 +16,7 @@ from llemma.config import to_table
 from llemma.errors import ConfigError
 from llemma.records import Event, Progress, silent
 from llemma.run import open_run
-from llemma.tokens.numbers import ENCODINGS, Places, card, fitted, number
+from llemma.tokens.numbers import Places, card, encoding, fitted, number
 from llemma.tokens.numbers.probe import fit, shown
 from llemma.tokens.numbers.problems import Orbits, Problems, orbits, products, quadratic
 from llemma.tokens.numbers.scientific import rounded
@@ -29,7 +29,7 @@ _SAMPLE = ("143", "-60.2", "1,234", "007", "0", "3.14159", "1e5", "99999", "0.00
 def cards(names: Sequence[str] = ENCODING_NAMES) -> list[dict[str, Any]]:
     """What each encoding can hold, measured on a dozen numbers of all kinds."""
     sample = [number(surface) for surface in _SAMPLE]
-    return [to_table(card(ENCODINGS[name](), sample)) for name in names]
+    return [to_table(card(encoding(name), sample)) for name in names]
 
 
 def probe(config: NumbersConfig, progress: Progress = silent) -> dict[str, list[dict[str, Any]]]:
