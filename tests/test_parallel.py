@@ -100,11 +100,12 @@ def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same_run(run: Path, other: Path) -> None:
-    """Losses, norms and validation agree step by step, and the weights at the end."""
+    """Losses, also by source, norms and validation agree step by step, and the weights at the end."""
     mine, theirs = list(read_jsonl(run / "rows.jsonl")), list(read_jsonl(other / "rows.jsonl"))
     assert [row["id"] for row in mine] == [row["id"] for row in theirs]
     for a, b in zip(mine, theirs, strict=True):
-        for key in ("loss", "grad_norm", "valid"):
+        assert ("sources" in a) == ("loss" in a)
+        for key in ("loss", "grad_norm", "valid", "sources"):
             assert a.get(key) == pytest.approx(b.get(key), abs=EXACT), (a["id"], key)
     a, b = (load_tensors(folder / "model" / "model.safetensors") for folder in (run, other))
     assert a.keys() == b.keys()

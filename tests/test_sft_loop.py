@@ -20,6 +20,7 @@ from llemma.train import loop, sft
 from llemma.train.batch import Batch
 from llemma.train.config import OptimConfig, TrainConfig, learning_rate
 from llemma.train.guard import GuardConfig
+from llemma.train.job import sources_of
 from llemma.train.loop import train
 from llemma.train.memory import plan
 from llemma.train.sft_config import SftConfig
@@ -112,6 +113,21 @@ def test_a_run_that_goes_on_tokenises_nothing_again_unless_what_it_is_made_of_ha
     before = times[0]
     loop.prepare(settings)
     assert times[0] == before
+
+
+def test_packed_examples_of_two_files_have_a_loss_each(settings, tmp_path):
+    other = tmp_path / "words.jsonl"
+    other.write_text("".join(json.dumps({"prompt": f"{i}?", "response": "a b c d " * 3}) + "\n" for i in range(40)))
+    config = replace(settings, sft=replace(settings.sft, files=(*settings.sft.files, other)), steps=6, log_every=1)
+    assert train(config) is not None
+    rows = loop.prepare(config).rows
+    for row in rows_of(config.run):
+        if "loss" in row:
+            batch = rows.batch(row["step"] - 1)
+            found = sources_of(batch)
+            assert set(row["sources"]) == {("sums", "words")[n] for n in set(found.tolist())}
+            share = [np.mean(found == n) * row["sources"].get(name, 0.0) for n, name in enumerate(("sums", "words"))]
+            assert row["loss"] == pytest.approx(sum(share), abs=1e-5)
 
 
 def test_a_plan_counts_the_examples(settings):

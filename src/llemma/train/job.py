@@ -6,7 +6,7 @@ Everything that can be wrong with them is said here, before there is a run folde
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from llemma.errors import ConfigError, DataError
 from llemma.models.checkpoint import weights_fingerprint
 from llemma.models.llama import Llama, LlamaConfig, initial
 from llemma.models.open import locate, open_model
-from llemma.models.trainable import Trainable, count
+from llemma.models.trainable import Trainable, count, counted
 from llemma.plugins import import_module
 from llemma.run import sha256_file
 from llemma.tokens.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
@@ -52,6 +52,12 @@ class Rows(Protocol):
         """What became of the data on the way to rows, for ``metrics.json`` and the plan."""
 
 
+def names_of(rows: Rows) -> Sequence[str]:
+    """The names behind the numbers of ``Batch.sources``; empty where training losses are not told apart."""
+    names = rows.mixture.names if isinstance(rows, Stream) else rows.names if isinstance(rows, Examples) else ()
+    return names if len(names) > 1 else ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stream:
     """A corpus as a source of rows: one stream, or with ``end_id`` documents that see only themselves."""
@@ -62,7 +68,11 @@ class Stream:
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         """A rank's share of the rows of a step."""
-        return self._batch(self.mixture.batch(step, rank, world))
+        rows = self._batch(self.mixture.batch(step, rank, world))
+        if len(self.mixture.names) == 1:
+            return rows
+        sources = self.mixture.sources(step, rank, world)
+        return replace(rows, sources=np.broadcast_to(sources[:, None], (len(rows.ids), rows.ids.shape[1] - 1)))
 
     def validation(self, rows: int) -> dict[str, Batch]:
         """Held-out rows by source."""
@@ -231,7 +241,18 @@ def chosen(batch: Batch, rows: slice | np.ndarray) -> Batch:
     def some(array: np.ndarray | None) -> np.ndarray | None:
         return None if array is None else array[rows]
 
-    return Batch(batch.ids[rows], some(batch.mask), some(batch.documents), some(batch.words))
+    return Batch(batch.ids[rows], some(batch.mask), some(batch.documents), some(batch.words), some(batch.sources))
+
+
+def sources_of(batch: Batch) -> np.ndarray | None:
+    """The number of the source of each target that counts, (N,), in the order in which models count them."""
+    if batch.sources is None:
+        return None
+    cpu = torch.device("cpu")
+    ids = on(cpu, batch.ids)
+    assert ids is not None
+    found = counted(ids, on(cpu, batch.mask), on(cpu, batch.documents))
+    return batch.sources.ravel() if found is None else batch.sources[found.numpy()]
 
 
 def targets_of(batch: Batch) -> int:

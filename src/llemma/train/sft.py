@@ -188,17 +188,24 @@ class Examples:
         width = self.context + 1
         ids = np.full((len(rows), width), self._pad, dtype=np.int64)
         learned = np.zeros((len(rows), width), dtype=bool)
-        documents = np.zeros((len(rows), width), dtype=np.int32)
+        documents, sources = np.zeros((2, len(rows), width), dtype=np.int32)
         for r, row in enumerate(rows):
             place = 0
             for number, index in enumerate(row):
                 piece, mask = self.example(index)
                 end = place + len(piece)
                 ids[r, place:end], learned[r, place:end], documents[r, place:end] = piece, mask, number
+                sources[r, place:end] = self._read.source[index]
                 learned[r, place] = False  # nothing of its own example stands before it
                 place = end
             documents[r, place:] = len(row)
-        return Batch(ids, learned[:, 1:], documents if self._packing and not alone else None)
+        told = len(self.names) > 1 and not alone
+        return Batch(
+            ids,
+            learned[:, 1:],
+            documents if self._packing and not alone else None,
+            sources=sources[:, 1:] if told else None,
+        )
 
     def _counted(self, read: Tokenised, held: np.ndarray) -> Counts:
         used = np.flatnonzero(~held)
