@@ -255,10 +255,9 @@ def test_the_loss_of_each_source_is_that_of_its_rows(documents: bool, settings: 
     first, second = (row for row in read_jsonl(config.run / "rows.jsonl") if "loss" in row)
     job = prepare(config)
     model = build_model(config, job.tokenizer, ALONE)
-    batch, drawn = job.rows.batch(0), mixture(corpus, batch_size=6).sources(0)
-    assert (
-        len(set(drawn.tolist())) > 1 and mixture(corpus, batch_size=6).sources(0, 1, 2).tolist() == drawn[3:].tolist()
-    )
+    mixed = mixture(corpus, batch_size=6)
+    batch, drawn = job.rows.batch(0), mixed.sources(0)
+    assert len(set(drawn.tolist())) > 1 and mixed.sources(0, 1, 2).tolist() == drawn[3:].tolist()
     for number, name in enumerate(mixed.names):
         part = chosen(batch, np.flatnonzero(drawn == number))
         if len(part.ids):
