@@ -320,6 +320,12 @@ def export(checkpoint: Path, model: Trainable, folder: Path, *, end_id: int | No
     model.save(folder, end_id=end_id, state=whole)
 
 
+def load_learned(checkpoint: Path, model: Trainable) -> None:
+    """Fill what learns of a whole model from a checkpoint of any world size. Raises DataError for a damaged one."""
+    checked(checkpoint, ALONE)
+    read_into({name: p for name, p in model.named_parameters() if p.requires_grad}, checkpoint, ALONE)
+
+
 def _hashes(files: list[Path]) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in files}
 

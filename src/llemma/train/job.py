@@ -27,7 +27,7 @@ from llemma.plugins import import_module
 from llemma.run import sha256_file
 from llemma.tokens.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
 from llemma.train.batch import Batch
-from llemma.train.checkpoint import checkpoints, export, read_into
+from llemma.train.checkpoint import checkpoints, export, load_learned, read_into
 from llemma.train.config import TrainConfig
 from llemma.train.data import Mixture, validation
 from llemma.train.device import thread_count, wants_bf16
@@ -169,8 +169,8 @@ def build_model(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Traina
 def _laid_out(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainable:
     """The model at step 0 on this process's device, laid out over the mesh: equal weights at every world size.
 
-    Llamas are laid out before they have storage, so that no process ever holds a whole one; other architectures are
-    read whole by every process first. Adapters learn in one process only.
+    Llamas are laid out before they have storage, so that no process ever holds a whole one; other architectures, and
+    models with adapters, are read whole by every process first.
     """
     model = described(config, tokenizer)
     lay = partial(distribute, mesh=mesh, settings=config.parallel, fp8=config.precision == "fp8")
@@ -180,11 +180,11 @@ def _laid_out(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainabl
         lay(numeric, bf16=bf16)
         return numeric.to(mesh.device)
     if config.lora.rank:
-        if mesh.mesh is not None:
-            raise ConfigError("lora.rank: adapters are trained by one process; start it without torchrun")
-        adapted: Trainable = import_module("llemma.models.lora").open_lora(
-            config.init, config.lora, seed=config.seed, rope_theta=config.rope_theta
-        )
+        if mesh.mesh is not None and config.lora.frozen == "nf4":
+            raise ConfigError(
+                "lora.frozen=nf4 is trained by one process; start it without torchrun, or use frozen=whole"
+            )
+        adapted = _adapted(config)
         lay(adapted, bf16=bf16)
         return adapted.to(mesh.device)
     if mesh.mesh is None or not isinstance(model, Llama):
@@ -203,6 +203,25 @@ def _laid_out(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainabl
     return model
 
 
+def _adapted(config: TrainConfig) -> Trainable:
+    """The model ``init``, whole and frozen, with fresh adapters: the same in every process."""
+    found: Trainable = import_module("llemma.models.lora").open_lora(
+        config.init, config.lora, seed=config.seed, rope_theta=config.rope_theta
+    )
+    return found
+
+
+def write_model(config: TrainConfig, tokenizer: Tokenizer, checkpoint: Path, folder: Path) -> None:
+    """A checkpoint of any world size as one Hugging Face folder (which must exist), adapters merged; one process."""
+    if config.lora.rank:
+        adapted = _adapted(config)
+        load_learned(checkpoint, adapted)
+        adapted.save(folder, end_id=tokenizer.end_id)
+    else:
+        export(checkpoint, described(config, tokenizer), folder, end_id=tokenizer.end_id, dtype=torch.float32)
+    tokenizer.save(folder)
+
+
 def exported(config: TrainConfig) -> Path:
     """``config.export`` as a model folder of the run's newest checkpoint, whatever number of processes wrote it.
 
@@ -215,14 +234,11 @@ def exported(config: TrainConfig) -> Path:
         raise DataError("no checkpoint here to export; train first", where=folder)
     if config.export.exists():
         raise ConfigError(f"export={config.export} exists; choose another name")
-    if config.lora.rank:
-        raise ConfigError("export= writes whole models; adapters are merged by `llemma convert`")
     tokenizer = _tokenizer(config)
     beside = config.export.with_name(f".{config.export.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    export(found[-1], described(config, tokenizer), beside, end_id=tokenizer.end_id, dtype=torch.float32)
-    tokenizer.save(beside)
+    write_model(config, tokenizer, found[-1], beside)
     beside.rename(config.export)
     return config.export
 

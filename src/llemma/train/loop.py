@@ -31,7 +31,7 @@ from llemma.records import Event, Progress, silent
 from llemma.run import Run, open_run, read_json
 from llemma.train import job as jobs
 from llemma.train.batch import Batch
-from llemma.train.checkpoint import Kept, Saver, checkpoints, export, load_checkpoint
+from llemma.train.checkpoint import Kept, Saver, checkpoints, load_checkpoint
 from llemma.train.config import FREE, TrainConfig, learning_rate
 from llemma.train.device import autocast, bf16_is_fast, device_name, set_threads, wants_bf16
 from llemma.train.guard import GuardState, Judged, judge, resumed
@@ -412,10 +412,9 @@ def _finish(training: Training, run: Run) -> None:
     part.mkdir()
     if training.mesh.mesh is None:
         training.model.save(part, end_id=job.tokenizer.end_id)
+        job.tokenizer.save(part)
     else:
-        whole, newest = jobs.described(config, job.tokenizer), checkpoints(run.folder / "checkpoints")[-1]
-        export(newest, whole, part, end_id=job.tokenizer.end_id, dtype=torch.float32)
-    job.tokenizer.save(part)
+        jobs.write_model(config, job.tokenizer, checkpoints(run.folder / "checkpoints")[-1], part)
     shutil.rmtree(final, ignore_errors=True)
     part.rename(final)
     rows = list(run.rows())
