@@ -115,7 +115,7 @@ class NumbersConfig:
         if not self.tokenizers:
             raise ValueError("tokenizers: name at least one")
         for name in self.encodings:
-            check_encoding(name)
+            check_encoding(name, pinned=self.action == "compare")
         for name in self.tasks:
             known = name in PROBE_TASKS if self.action == "probe" else _TRAINED.fullmatch(name)
             if not known:
