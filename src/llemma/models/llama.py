@@ -75,7 +75,8 @@ class RMSNorm(nn.Module):
         y = F.rms_norm(x.float(), x.shape[-1:], self.weight.float(), self.eps)
         kind = x.device.type
         # cast here, once: under autocast each of the three projections would cast its input again
-        return y.to(torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.weight.dtype)
+        cast = kind != "meta" and torch.is_autocast_enabled(kind)  # PyTorch knows no autocast there
+        return y.to(torch.get_autocast_dtype(kind) if cast else self.weight.dtype)
 
 
 @dataclass(frozen=True, slots=True)
