@@ -36,8 +36,8 @@ class RMSNorm(nn.Module):
         if _eager_on_cpu(x):
             normed: Tensor = _Normed.apply(x, self.weight, self.eps, dtype)  # type: ignore[no-untyped-call]
             return normed
-        y = F.rms_norm(x.float(), x.shape[-1:], self.weight.float(), self.eps)
-        return y.to(dtype)
+        y: Tensor = F.rms_norm(x.float(), x.shape[-1:], self.weight.float(), self.eps).to(dtype)
+        return y
 
 
 class _Normed(torch.autograd.Function):
@@ -56,7 +56,7 @@ class _Normed(torch.autograd.Function):
         scale, g = weight.float(), grads[0].float()
         unit = x.float() * inverse  # rows of mean square 1
         per_weight = g * unit
-        along = (per_weight @ scale).unsqueeze(-1) / x.shape[-1]  # how much of the gradient points along the row
+        along = per_weight.flatten(0, -2).mv(scale).view_as(inverse) / x.shape[-1]  # gradient along the row
         d_x = (g * scale).addcmul_(unit, along, value=-1).mul_(inverse)
         return d_x.to(x.dtype), per_weight.flatten(0, -2).sum(0).to(weight.dtype), None, None
 
@@ -86,7 +86,7 @@ def rotate(x: Tensor, by: Rotation) -> Tensor:
 
 
 class _Turned(torch.autograd.Function):
-    """The rotation, whose derivative is the rotation back; both lie in memory as (B, T, H, head_dim), like projections."""
+    """The rotation, whose derivative is the rotation back; both lie in memory as (B, T, H, head_dim)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
