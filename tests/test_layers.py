@@ -1,4 +1,4 @@
-"""Derivatives written by hand for CPU, against those PyTorch derives: RMSNorm, rotary positions, attention's variants."""
+"""Derivatives written by hand for CPU, against those that PyTorch derives: RMSNorm, rotary positions, attention."""
 
 from __future__ import annotations
 
