@@ -14,7 +14,7 @@ from llemma.corpus.overlap_items import task_items
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
 from llemma.corpus.plan import plan
 from llemma.corpus.shards import locate, read_manifest
-from llemma.errors import ConfigError, DataError
+from llemma.errors import ConfigError, DataError, NotHere
 from llemma.tokens.tokenizer import train_tokenizer
 
 
@@ -65,7 +65,7 @@ def test_the_recipe_needs_the_network_or_copies(tmp_path, root, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     train_tokenizer(lines(50), 300).save(tmp_path)
     words = [f"tokenizer.path={tmp_path}", "decontaminate.tasks=none"]
-    with pytest.raises(ConfigError, match=r"HF_HUB_OFFLINE is set; give options\.path of a copy"):
+    with pytest.raises(NotHere, match=r"HF_HUB_OFFLINE is set; give options\.path of a copy"):
         plan(resolve(CorpusConfig, files=[root / "experiments" / "proof-pile-2.toml"], words=words))
 
 
@@ -104,7 +104,10 @@ def test_a_source_that_is_not_there_is_left_out_only_where_it_may_be(tmp_path):
     }
     manifest = build_corpus(recipe(tmp_path / "run", sources, train_tokens=1000))
     assert manifest["left_out"] == {
-        "b": "not on this machine", "c": "not on this machine", "d": "no document left (1 × too short)",
+        "b": f"not on this machine: {tmp_path / 'nothing'}: no such file or folder; check the path",
+        "c": "not on this machine: package 'no_such_package' is not installed; "
+             "install it with: pip install no_such_package",
+        "d": "no document left (1 × too short)",
     }  # fmt: skip
     assert manifest["sources"].keys() == manifest["mixture"].keys() == {"a"}
     sources["b"]["optional"] = False
