@@ -42,6 +42,7 @@ HEAVY = {
     "resiliparse",
     "safetensors",
     "selectolax",
+    "tiktoken",
     "tokenizers",
     "torch",
     "transformers",

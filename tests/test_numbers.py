@@ -17,12 +17,12 @@ from llemma.config import resolve
 from llemma.errors import ConfigError
 from llemma.tokens.numbers import ENCODINGS, Places, card, encoding, number, scan
 from llemma.tokens.numbers.bits import read_bits
-from llemma.tokens.numbers.compare import compare
 from llemma.tokens.numbers.digits import Abacus
 from llemma.tokens.numbers.encoding import NUM
 from llemma.tokens.numbers.fone import FoNE, read_circles
 from llemma.tokens.numbers.hybrid import Hybrid
 from llemma.tokens.numbers.place import Place
+from llemma.tokens.numbers.probed import probe
 from llemma.tokens.numbers.problems import orbits, quadratic
 from llemma.tokens.numbers.text import NumberText
 from llemma.tokens.settings import ENCODING_NAMES, NumbersConfig
@@ -196,10 +196,9 @@ def test_outside_the_range_is_said():
         encoding("hybird")
 
 
-@pytest.mark.parametrize("key", ["encodings", "tasks"])
-def test_a_comparison_of_nothing_is_refused(key):
+def test_a_comparison_of_nothing_is_refused():
     with pytest.raises(ConfigError, match="name at least one"):
-        resolve(NumbersConfig, words=["action=cards", f"{key}="])
+        resolve(NumbersConfig, words=["action=cards", "encodings="])
 
 
 def test_generated_ids_are_read():
@@ -228,10 +227,10 @@ def test_orbits_keep_their_energy_and_sets_apart():
 def test_the_probe_finds_the_known_order(tmp_path):
     """A small version of the table: smooth physics wants the value, the last digit of a product wants the digits."""
     config = NumbersConfig(
-        encodings=("digits", "p10", "fp15", "xval", "xval-log", "fone", "hybrid"), tasks=("orbits", "product3"),
-        samples=700, seeds=1, run=tmp_path / "r",
+        action="probe", encodings=("digits", "p10", "fp15", "xval", "xval-log", "fone", "hybrid"),
+        tasks=("orbits", "product3"), samples=700, seeds=1, run=tmp_path / "r",
     )  # fmt: skip
-    table = compare(config)
+    table = probe(config)
     error = {line["encoding"]: line["inside"]["mean"] for line in table["orbits"]}
     assert error["xval"] < error["fone"] < error["p10"] < error["fp15"]
     assert error["xval"] < error["xval-log"] < error["predict the mean"]
@@ -242,4 +241,4 @@ def test_the_probe_finds_the_known_order(tmp_path):
     three = {figure: product["the truth to three figures"][figure]["mean"] for figure in ("r2", "exact")}
     assert three["r2"] > 0.9999 and three["exact"] < 0.1
     before = (tmp_path / "r" / "rows.jsonl").read_bytes()
-    assert compare(config) == table and (tmp_path / "r" / "rows.jsonl").read_bytes() == before  # nothing done twice
+    assert probe(config) == table and (tmp_path / "r" / "rows.jsonl").read_bytes() == before  # nothing done twice

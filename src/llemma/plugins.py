@@ -35,6 +35,7 @@ EXTRA_OF = {
     "markupsafe": "page",
     "latex2mathml": "page",
     "matplotlib": "page",
+    "tiktoken": "gpt",
     "ray": "ray",
     "vllm": "vllm",
     "py3langid": "corpus",

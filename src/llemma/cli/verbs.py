@@ -442,22 +442,43 @@ def _read(path: Path) -> Any:
 
 
 def _numbers(call: Call) -> int:
-    from llemma.tokens.numbers import compare
+    if call.settings.action == "audit":
+        return _audit(call)
+    from llemma.report.numbers import probe_lines, trained_lines
+    from llemma.tokens.numbers import probed
 
     if call.settings.action == "cards":
-        rows = compare.cards(call.settings.encodings)
+        rows = probed.cards(call.settings.encodings)
         if call.json:
             print_json({"cards": rows})
         else:
             _print_rows(rows)
         return 0
-    table = compare.compare(call.settings, call.progress)
+    tables: Any
+    if call.settings.action == "probe":
+        tables = probed.probe(call.settings, call.progress)
+    else:
+        from llemma.evaluate.numbers import compare
+
+        tables = compare(call.settings, call.progress)
     if call.json:
-        print_json({"run": str(call.settings.run), "tasks": table})
+        print_json({"run": str(call.settings.folder), "tasks": tables})
         return 0
-    for task, lines in table.items():
-        print(f"\n{task}")
-        _print_rows([{k: v if isinstance(v, str) else f"{v['mean']:.3g}" for k, v in line.items()} for line in lines])
+    for line in (probe_lines if call.settings.action == "probe" else trained_lines)(tables):
+        print(line)
+    return 0
+
+
+def _audit(call: Call) -> int:
+    from llemma.tokens.numbers import audit
+
+    found = audit.audit(call.settings.tokenizers, call.progress)
+    if call.json:
+        print_json({"audits": found})
+        return 0
+    _print_rows(audit.cut_rows(found))
+    print()
+    _print_rows(audit.measure_rows(found))
     return 0
 
 
@@ -558,8 +579,8 @@ VERBS = {
         words="RUN...", settings="report:TableConfig", run=_table, field="runs",
     ),
     "numbers": Verb(
-        summary="number encodings side by side: what each can hold, and what a closed-form probe finds in it",
-        words="[compare|cards]", settings="tokens.settings:NumbersConfig", run=_numbers, field="action",
+        summary="number encodings side by side: trained, in a probe, what each holds; how tokenisers cut numbers",
+        words="[compare|probe|cards|audit]", settings="tokens.settings:NumbersConfig", run=_numbers, field="action",
     ),
     "report": Verb(
         summary="one self-contained HTML file about runs",

@@ -80,24 +80,49 @@ class HfModel(Trainable):
     def _loss(
         self, ids: Tensor, mask: Tensor | None, documents: Tensor | None, scale: float | None
     ) -> tuple[Tensor, int]:
-        given: dict[str, Any] = {"input_ids": ids[:, :-1], "use_cache": False}
-        if documents is not None:
-            if not self.document_masks:
-                kind = self.inner.config.model_type
-                raise ConfigError(f"{kind}: attention cannot be kept within documents; train without a document mask")
-            given["position_ids"] = positions(documents[:, :-1])  # transformers makes the mask of where they restart
+        given = {"input_ids": ids[:, :-1], **self._given(None if documents is None else documents[:, :-1])}
         chosen, targets = counted(ids, mask, documents), ids[:, 1:]
         targets = targets.flatten() if chosen is None else targets[chosen]
         made: Tensor = self._hidden(given) if self.chunked else self.inner(**given).logits
         made = made.flatten(0, 1) if chosen is None else made[chosen]
         if self.chunked:
-            head = self.inner.get_output_embeddings()
-            return linear_cross_entropy(made, head.weight, targets, self._output(), scale=scale), len(targets)
+            return self.output_loss(made, targets, scale), len(targets)
         total = F.cross_entropy(made.float(), targets, reduction="sum")
         if self.z_loss:
             extra = self.z_loss * made.float().logsumexp(-1).square().sum()
             total = total + (extra - extra.detach())
         return total * (1 / max(len(targets), 1) if scale is None else scale), len(targets)
+
+    def embedding(self) -> nn.Embedding:
+        """The input embedding."""
+        found: nn.Embedding = self.inner.get_input_embeddings()
+        return found
+
+    def hidden(self, embedded: Tensor, documents: Tensor | None = None) -> Tensor:
+        """(B, T, width) embedded tokens → the hidden states that the output layer takes."""
+        return self._hidden({"inputs_embeds": embedded, **self._given(documents)})
+
+    def output_loss(self, hidden: Tensor, targets: Tensor, scale: float | None = None) -> Tensor:
+        """Chunked cross-entropy. Raises ConfigError for a family whose output layer is not of the form we know."""
+        if not self.chunked:
+            raise ConfigError(f"{self.inner.config.model_type}: what lies behind its hidden states is not known")
+        weight = self.inner.get_output_embeddings().weight
+        return linear_cross_entropy(hidden, weight, targets, self._output(), scale=scale)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., width) last hidden states → (..., vocabulary) logits, scaled and capped as the family does."""
+        how = self._output()
+        logits: Tensor = self.inner.get_output_embeddings()(hidden) * how.scale
+        return logits if how.softcap is None else (logits / how.softcap).tanh() * how.softcap
+
+    def _given(self, documents: Tensor | None) -> dict[str, Any]:
+        """What a pass over rows of these documents (B, T) is called with."""
+        if documents is None:
+            return {"use_cache": False}
+        if not self.document_masks:
+            kind = self.inner.config.model_type
+            raise ConfigError(f"{kind}: attention cannot be kept within documents; train without a document mask")
+        return {"use_cache": False, "position_ids": positions(documents)}  # the mask is made of where they restart
 
     def _hidden(self, given: Mapping[str, Any]) -> Tensor:
         hidden: Tensor = self.inner.base_model(**given).last_hidden_state

@@ -185,9 +185,8 @@ class Trunk(nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, ids: Tensor, turn: Rotation, visible: Tensor | None = None) -> Tensor:
-        """(B, T) token ids → (B, T, hidden_size); ``visible`` (B, 1, T, T) bool narrows the attention."""
-        x = self.embed_tokens(ids)
+    def forward(self, x: Tensor, turn: Rotation, visible: Tensor | None = None) -> Tensor:
+        """(B, T, hidden_size) embedded → hidden; ``visible`` (B, 1, T, T) bool narrows the attention."""
         for block in self.layers:
             x = block(x, turn, visible)
         hidden: Tensor = self.norm(x)
@@ -219,24 +218,39 @@ class Llama(Trainable):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) token ids → (B, T, vocab_size) logits."""
-        logits: Tensor = self.lm_head(self.model(ids, self.rotation(ids.shape[1])))
+        return self.logits(self.hidden(self.model.embed_tokens(ids)))
+
+    def embedding(self) -> nn.Embedding:
+        """The input embedding."""
+        return self.model.embed_tokens
+
+    def hidden(self, embedded: Tensor, documents: Tensor | None = None) -> Tensor:
+        """(B, T, hidden_size) embedded tokens → last hidden states, after the final norm."""
+        visible = None if documents is None else together(documents)
+        hidden: Tensor = self.model(embedded, self.rotation(embedded.shape[1]), visible)
+        return hidden
+
+    def output_loss(self, hidden: Tensor, targets: Tensor, scale: float | None = None) -> Tensor:
+        """Chunked cross-entropy of the output layer."""
+        return linear_cross_entropy(hidden, self.lm_head.weight, targets, Output(z_loss=self.z_loss), scale=scale)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., hidden_size) → (..., vocab_size)."""
+        logits: Tensor = self.lm_head(hidden)
         return logits
 
     def loss(self, ids: Tensor, mask: Tensor | None = None, documents: Tensor | None = None) -> Tensor:
         """Mean cross-entropy in nats of predicting ids[:, 1:] from ids[:, :-1]; ids is (B, T + 1)."""
-        hidden, targets = self._counted(ids, mask, documents)
-        return linear_cross_entropy(hidden, self.lm_head.weight, targets, Output(z_loss=self.z_loss))
+        return self.output_loss(*self._counted(ids, mask, documents))
 
     def loss_sum(self, ids: Tensor, mask: Tensor | None = None, documents: Tensor | None = None) -> tuple[Tensor, int]:
         """The summed cross-entropy in nats of the counted targets, and how many they are."""
         hidden, targets = self._counted(ids, mask, documents)
-        how = Output(z_loss=self.z_loss)
-        return linear_cross_entropy(hidden, self.lm_head.weight, targets, how, scale=1.0), len(targets)
+        return self.output_loss(hidden, targets, scale=1.0), len(targets)
 
     def _counted(self, ids: Tensor, mask: Tensor | None, documents: Tensor | None) -> tuple[Tensor, Tensor]:
         """Hidden states (N, width) and ids (N,) of the targets that count."""
-        visible = None if documents is None else together(documents[:, :-1])
-        hidden = self.model(ids[:, :-1], self.rotation(ids.shape[1] - 1), visible)
+        hidden = self.hidden(self.model.embed_tokens(ids[:, :-1]), None if documents is None else documents[:, :-1])
         chosen, targets = counted(ids, mask, documents), ids[:, 1:]
         if chosen is None:
             return hidden.flatten(0, 1), targets.flatten()

@@ -40,6 +40,22 @@ class Lora(Trainable):
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(".lora_" in name)
 
+    def embedding(self) -> nn.Embedding:
+        """The model's own."""
+        return self.base.embedding()
+
+    def hidden(self, embedded: Tensor, documents: Tensor | None = None) -> Tensor:
+        """The model's own, with the adapters at work."""
+        return self.base.hidden(embedded, documents)
+
+    def output_loss(self, hidden: Tensor, targets: Tensor, scale: float | None = None) -> Tensor:
+        """The model's own."""
+        return self.base.output_loss(hidden, targets, scale)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The model's own."""
+        return self.base.logits(hidden)
+
     def loss(self, ids: Tensor, mask: Tensor | None = None, documents: Tensor | None = None) -> Tensor:
         """The model's own, with the adapters at work."""
         return self.base.loss(ids, mask, documents)

@@ -21,6 +21,22 @@ class Trainable(nn.Module, ABC):
     z_loss: float = 0.0  # weight of the squared log of the softmax's denominator in the gradients (PaLM: 1e-4)
 
     @abstractmethod
+    def embedding(self) -> nn.Embedding:
+        """The input embedding, whose rows ``hidden`` takes: what a family does to them later is part of ``hidden``."""
+
+    @abstractmethod
+    def hidden(self, embedded: Tensor, documents: Tensor | None = None) -> Tensor:
+        """(B, T, width) embedded tokens, of documents (B, T) → the last hidden states (B, T, width)."""
+
+    @abstractmethod
+    def output_loss(self, hidden: Tensor, targets: Tensor, scale: float | None = None) -> Tensor:
+        """Cross-entropy in nats of (N, width) last hidden states for (N,) ids: the mean, or ``scale`` times the sum."""
+
+    @abstractmethod
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., width) last hidden states → (..., vocabulary) logits."""
+
+    @abstractmethod
     def loss_sum(self, ids: Tensor, mask: Tensor | None = None, documents: Tensor | None = None) -> tuple[Tensor, int]:
         """The summed cross-entropy in nats of the counted targets, and how many they are.
 

@@ -17,7 +17,7 @@ from llemma.evaluate.metrics import TaskResult
 from llemma.records import Metric, to_row
 from llemma.report import TableConfig
 from llemma.report.tables import metric_from
-from llemma.report.units import DASH, interval, one_line
+from llemma.report.units import DASH, grid, interval, one_line
 from llemma.run import read_json
 
 PAPER_ORDER = ("gsm8k", "ocw", "mmlu_stem", "sat", "math", "gsm8k_python", "math_python")  # of the paper's tables
@@ -102,19 +102,6 @@ def differences(found: Iterable[Compared]) -> list[str]:
             ]
         )
     return grid(head, body)
-
-
-def grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """Aligned columns, the first two to the left."""
-    rows = [list(head), *[list(row) for row in body]]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [cell.ljust(width) for cell, width in zip(row[:2], widths, strict=False)]
-        cells += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        return "  ".join(cells).rstrip()
-
-    return [line(rows[0]), "  ".join("─" * width for width in widths), *map(line, rows[1:])]
 
 
 def paper_table(config: TableConfig) -> str:

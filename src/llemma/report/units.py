@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 DASH = "–"
 
@@ -89,3 +90,16 @@ def duration(seconds: float | None) -> str:
 def _three(value: float) -> str:
     text = f"{value:.2f}" if abs(value) < 9.995 else f"{value:.1f}" if abs(value) < 99.95 else f"{value:.0f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Aligned columns, the first two to the left."""
+    rows = [list(head), *[list(row) for row in body]]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [cell.ljust(width) for cell, width in zip(row[:2], widths, strict=False)]
+        cells += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+        return "  ".join(cells).rstrip()
+
+    return [line(rows[0]), "  ".join("─" * width for width in widths), *map(line, rows[1:])]

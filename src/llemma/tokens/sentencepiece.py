@@ -58,6 +58,14 @@ class SentencePieceTokenizer:
         """The text of ids; control symbols vanish, broken UTF-8 becomes U+FFFD."""
         return str(self._inner.decode([int(i) for i in ids]))
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where in the text each id stands; one that adds no whole character to it has no length."""
+        return [(start, end) for start, end in self._inner.encode_as_offset_mapping(text)["offsets"]]
+
+    def entries(self) -> list[str]:
+        """The vocabulary as the model spells it: a space before as ``▁``."""
+        return [str(self._inner.id_to_piece(i)) for i in range(self.vocab_size)]
+
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.model`` and the ``tokenizer_config.json`` that ``transformers`` wants."""
 

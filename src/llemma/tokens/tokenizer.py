@@ -106,6 +106,15 @@ class HuggingFaceTokenizer:
         """The text of ids; special tokens vanish, broken UTF-8 becomes U+FFFD."""
         return str(self._inner.decode(list(ids), skip_special_tokens=True))
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where in the text each id stands; one that begins or ends inside a character has all of that character."""
+        spans: list[tuple[int, int]] = self._inner.encode(text, add_special_tokens=False).offsets
+        return spans
+
+    def entries(self) -> list[str]:
+        """The vocabulary as the file spells it: a space before as ``Ġ`` or ``▁``."""
+        return sorted(self._inner.get_vocab())
+
     def to_json(self) -> str:
         """The content of ``tokenizer.json``."""
         return str(self._inner.to_str(pretty=False))

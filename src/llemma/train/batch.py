@@ -20,11 +20,13 @@ class Batch:
     mask: (B, T) bool, which targets count in the loss; None: all of them.
     documents: (B, T + 1) int32, the number of the document each token belongs to, counted within the row; attention
         stays inside a document and its positions start at 0. None: a row is one stream, as in the Llemma recipe.
+    words: (B, T + 1, 3) int64, the numbers beside ``[NUM]`` (``tokens.numbers.values``); None: the model has no such.
     """
 
     ids: np.ndarray
     mask: np.ndarray | None = None
     documents: np.ndarray | None = None
+    words: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         rows, width = self.ids.shape

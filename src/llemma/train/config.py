@@ -12,6 +12,7 @@ from llemma.config import check_seed, setting
 from llemma.errors import ConfigError
 from llemma.models.lora_config import LoraSettings
 from llemma.train.guard import GuardConfig
+from llemma.train.numeric_config import NumericConfig
 from llemma.train.sft_config import SftConfig
 from llemma.train.tracking import TrackConfig
 
@@ -75,9 +76,12 @@ class ParallelConfig:
 class TrainConfig:
     """Pretraining (``init=random``) or continued pretraining (``init=FOLDER``) on a corpus folder."""
 
-    corpus: Path = setting(Path(), "corpus folder made by `llemma corpus`; needed unless data=sft")
-    data: Literal["corpus", "sft"] = setting("corpus", "what is learnt: the text of a corpus, or answers to questions")
+    corpus: Path = setting(Path(), "corpus folder made by `llemma corpus`; needed when data=corpus")
+    data: Literal["corpus", "sft", "numbers"] = setting(
+        "corpus", "what is learnt: the text of a corpus, answers to questions, or numbers behind an encoding"
+    )
     sft: SftConfig = setting(factory=SftConfig, help="examples when data=sft")
+    numbers: NumericConfig = setting(factory=NumericConfig, help="examples and encoding when data=numbers")
     run: Path = setting(Path("runs/train"), "run folder; an interrupted run in it goes on")
     init: str = setting("random", "random, or a Hugging Face model folder or hub name to start from")
     rope_theta: float = setting(0.0, "another base of the rotary frequencies than init's (0: keep it)")
@@ -132,6 +136,8 @@ class TrainConfig:
             raise ValueError("missing key corpus (corpus folder made by `llemma corpus`)")
         if self.data == "sft" and self.init == "random":
             raise ValueError("data=sft needs init=FOLDER, a model to fine-tune")
+        if self.data == "numbers" and (self.lora.rank or self.precision == "fp8"):
+            raise ValueError("data=numbers trains whole models, in fp32 or bf16; leave lora.rank and precision=fp8")
         if self.lora.rank and self.init == "random":
             raise ValueError("lora.rank needs init=FOLDER, a model to put adapters beside")
         if self.epochs and self.data != "sft":

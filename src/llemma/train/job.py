@@ -31,6 +31,7 @@ from llemma.train.checkpoint import checkpoints, export, read_into
 from llemma.train.config import TrainConfig
 from llemma.train.data import Mixture, validation
 from llemma.train.device import thread_count, wants_bf16
+from llemma.train.numeric import NumberRows, number_rows, number_tokens, numeric_model
 from llemma.train.parallel import Mesh, distribute, place
 from llemma.train.sft import Examples
 
@@ -100,7 +101,9 @@ def prepare(config: TrainConfig) -> Job:
     tokenizer, rows = _tokenizer(config), _rows(config)
     described(config, tokenizer)
     settings = to_table(config) | {"threads": thread_count(config.threads)}
-    if isinstance(rows, Examples):
+    if isinstance(rows, NumberRows):
+        settings["data_sha256"] = data = rows.fingerprint()
+    elif isinstance(rows, Examples):
         settings["data_sha256"] = data = rows.fingerprint()
         config = replace(config, steps=rows.steps(config.epochs) if config.epochs else config.steps)
     else:
@@ -124,6 +127,8 @@ def mixture(config: TrainConfig, *, verify: bool = True) -> Mixture:
 
 def described(config: TrainConfig, tokenizer: Tokenizer | None) -> Trainable:
     """The model without storage. Raises ConfigError when it cannot be trained on rows of this tokeniser and length."""
+    if config.data == "numbers":
+        return numeric_model(config, device="meta")
     if config.init == "random":
         table = to_table(config.model)
         if tokenizer is None:
@@ -160,6 +165,10 @@ def _laid_out(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainabl
     model = described(config, tokenizer)
     lay = partial(distribute, mesh=mesh, settings=config.parallel, fp8=config.precision == "fp8")
     bf16 = wants_bf16(config.precision, mesh.device.type)
+    if config.data == "numbers":
+        numeric = numeric_model(config)
+        lay(numeric, bf16=bf16)
+        return numeric.to(mesh.device)
     if config.lora.rank:
         if mesh.mesh is not None:
             raise ConfigError("lora.rank: adapters are trained by one process; start it without torchrun")
@@ -218,8 +227,11 @@ def on(device: torch.device, array: np.ndarray | None) -> Tensor | None:
 
 def chosen(batch: Batch, rows: slice | np.ndarray) -> Batch:
     """Some rows of a batch."""
-    mask = None if batch.mask is None else batch.mask[rows]
-    return Batch(batch.ids[rows], mask, None if batch.documents is None else batch.documents[rows])
+
+    def some(array: np.ndarray | None) -> np.ndarray | None:
+        return None if array is None else array[rows]
+
+    return Batch(batch.ids[rows], some(batch.mask), some(batch.documents), some(batch.words))
 
 
 def targets_of(batch: Batch) -> int:
@@ -231,6 +243,8 @@ def targets_of(batch: Batch) -> int:
 
 
 def _rows(config: TrainConfig) -> Rows:
+    if config.data == "numbers":
+        return number_rows(config)
     if config.data == "corpus":
         end_id = _tokenizer(config).end_id if config.documents else None
         return Stream(corpus=config.corpus, mixture=mixture(config), end_id=end_id)
@@ -246,6 +260,8 @@ def _rows(config: TrainConfig) -> Rows:
 
 def _tokenizer(config: TrainConfig) -> Tokenizer:
     """The corpus's tokeniser, or init's; DataError when it is not the one the shards were written with."""
+    if config.data == "numbers":
+        return number_tokens(config)
     if config.data == "sft":
         return load_tokenizer(locate(config.init))
     expected = read_manifest(config.corpus)["tokenizer"]["sha256"]

@@ -146,7 +146,7 @@ def trace(config: TrainConfig) -> Traced:
     if len(numbers) != 3 or not all(n.isascii() and n.isdigit() for n in numbers):
         raise ConfigError(f"trace={config.trace} is not STEP:ROW:COLUMN such as 1200:0:17")
     if config.data != "corpus":
-        raise ConfigError("trace= shows documents of a corpus; this run has data=sft")
+        raise ConfigError("trace= shows documents of a corpus; this run has data={config.data}")
     return described(config.corpus, jobs.mixture(config, verify=False).trace(*map(int, numbers)))
 
 
@@ -309,8 +309,9 @@ def _loss_sum(training: Training, batch: Batch) -> Tensor:
     device = training.mesh.device
     ids, mask, documents = on(device, batch.ids), on(device, batch.mask), on(device, batch.documents)
     assert ids is not None
+    numbers = {} if batch.words is None else {"words": on(device, batch.words)}  # of a model with a number encoding
     with autocast(training.precision, device.type):
-        loss, _ = training.model.loss_sum(ids, mask, documents)
+        loss, _ = training.model.loss_sum(ids, mask, documents, **numbers)
     return loss
 
 

@@ -21,6 +21,7 @@ from llemma.report.page import charts
 from llemma.report.page.corpus import LONGEST_EXAMPLE, Corpus, read_corpus
 from llemma.report.page.evaluation import MOST_ATTEMPTS, VERDICTS, Evaluation, read_evaluation
 from llemma.report.page.mathml import rich
+from llemma.report.page.numbers import Numbers, read_numbers
 from llemma.report.page.overlap import Overlap, read_overlap
 from llemma.report.page.proving import Proving, read_proving
 from llemma.report.page.read import Folder, find, finite, json_object, listed, table
@@ -62,6 +63,7 @@ class Page:
     trainings: tuple[Training, ...]
     evaluations: tuple[Evaluation, ...]
     provings: tuple[Proving, ...]
+    numbers: tuple[Numbers, ...]
     results: Table
     figures: tuple[Figure, ...]
     notes: tuple[tuple[str, str], ...]
@@ -96,15 +98,16 @@ def render(run_folders: Sequence[Path], *, refresh: int = 0) -> str:
     """
     page = collect(run_folders)
     html = _environment().get_template("template.html").render(
-        page=page, charts=_charts(page), verdicts=_seen(page), symbols=SYMBOLS, most_attempts=MOST_ATTEMPTS,
-        longest_example=LONGEST_EXAMPLE, refresh=refresh, groups=_groups(page), most_groups=MOST_GROUPS,
+        page=page, charts=_charts(page), drawn=_drawn(page), verdicts=_seen(page), symbols=SYMBOLS,
+        most_attempts=MOST_ATTEMPTS, longest_example=LONGEST_EXAMPLE, refresh=refresh, groups=_groups(page),
+        most_groups=MOST_GROUPS,
     )  # fmt: skip
     return units.visible(html)
 
 
 def collect(run_folders: Sequence[Path]) -> Page:
     """Read the runs at or below ``run_folders``. What is damaged or unfinished becomes a note."""
-    found = find(run_folders)
+    found = _outermost(find(run_folders))
     folders = found[:MOST_RUNS]
     tours = tuple(_tour(f) for f in folders if f.verb == "tour")
     corpora = tuple(read_corpus(f) for f in folders if f.verb == "corpus")
@@ -113,9 +116,10 @@ def collect(run_folders: Sequence[Path]) -> Page:
     evaluations = tuple(read_evaluation(f) for f in folders if f.verb == "eval")
     proving = [f for f in folders if f.verb == "prove"]
     provings = tuple(read_proving(f, len(proving)) for f in proving)
+    numbers = tuple(read_numbers(f) for f in folders if f.verb == "numbers")
     notes = [(f.name, note) for f in folders for note in f.notes]
-    parts: list[Tour | Corpus | Overlap | Training | Evaluation | Proving]
-    parts = [*tours, *corpora, *overlaps, *trainings, *evaluations, *provings]
+    parts: list[Tour | Corpus | Overlap | Training | Evaluation | Proving | Numbers]
+    parts = [*tours, *corpora, *overlaps, *trainings, *evaluations, *provings, *numbers]
     for part in parts:
         notes += [(part.name, note) for note in part.notes]
     if len(found) > len(folders):
@@ -130,10 +134,17 @@ def collect(run_folders: Sequence[Path]) -> Page:
         trainings=trainings,
         evaluations=evaluations,
         provings=provings,
+        numbers=numbers,
         results=compare(figures),
         figures=figures,
         notes=tuple(notes),
     )
+
+
+def _outermost(found: tuple[Folder, ...]) -> tuple[Folder, ...]:
+    """Without the models of a comparison of number encodings: hundreds of trainings, told by its tables."""
+    comparisons = {f.path for f in found if f.verb == "numbers"}
+    return tuple(f for f in found if not comparisons & set(f.path.parents))
 
 
 def _tour(folder: Folder) -> Tour:
@@ -212,6 +223,23 @@ def _charts(page: Page) -> Mapping[str, list[Markup]]:
         ],
     }
     return {kind: [chart for chart in drawn if chart is not None] for kind, drawn in made.items()}
+
+
+def _drawn(page: Page) -> dict[str, list[Markup]]:
+    """The charts of each task of the comparisons of number encodings, by ``RUN TASK``."""
+    drawn: dict[str, list[Markup]] = {}
+    for i, run in enumerate(page.numbers):
+        for j, task in enumerate(run.tasks):
+            made = [charts.curves(each, f"numbers{i}-{j}-{k}") for k, each in enumerate(task.charts)]
+            title = f"{task.name}: stated probability and exactness"
+            made.append(charts.reliability(task.reliability, title, f"numbers{i}-{j}-sure"))
+            titles = [*(each.title for each in task.charts), f"{title} (at equal FLOPs)"]
+            drawn[f"{run.name} {task.name}"] = [
+                chart + Markup("<figcaption>{}</figcaption>").format(said)
+                for chart, said in zip(made, titles, strict=True)
+                if chart is not None
+            ]
+    return drawn
 
 
 def _validation(training: Training, name: str) -> Markup | None:

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 
 from llemma.errors import MissingDependency
 from llemma.records import Metric
+from llemma.report.page.numbers import Drawn
 from llemma.report.page.training import Point, Training, smoothed
 from llemma.report.units import count, one_line, percent
 
@@ -211,6 +212,64 @@ def votes(curves: Mapping[str, Sequence[tuple[int, float, float]]], title: str, 
         f"{task}: maj@{p[-1][0]} {percent(p[-1][1])}, maj@1 {percent(p[0][1])}" for task, p in drawn.items()
     )
     return _svg(draw, name, title, said)
+
+
+def curves(drawn: Drawn, name: str) -> Markup | None:
+    """Figures against samples or FLOPs, a line for each encoding; errors on a logarithmic scale."""
+    if not drawn.lines:
+        return None
+    values = [y for points in drawn.lines.values() for _, y in points]
+
+    def draw(axes: Axes) -> None:
+        for i, (encoding, points) in enumerate(drawn.lines.items()):
+            axes.plot(*zip(*points, strict=True), **_look(i), label=_label(encoding))
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+        axes.minorticks_off()
+        if drawn.share:
+            axes.set_ylim(-0.02, 1.02)
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+        elif min(values) > 0:
+            axes.set_yscale("log")
+        axes.set_xlabel(_label(drawn.across))
+        axes.set_ylabel(_label(drawn.up))
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+    said = "; ".join(f"{encoding}: {points[-1][1]:.3g} at the end" for encoding, points in drawn.lines.items())
+    return _svg(draw, name, drawn.title, said, size=(6.6, 3.6))
+
+
+def reliability(lines: Mapping[str, Sequence[tuple[float, float]]], title: str, name: str) -> Markup | None:
+    """The share of exact answers against the probability that the model gave them; on the diagonal it is honest."""
+    if not lines:
+        return None
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
+        for i, (encoding, points) in enumerate(lines.items()):
+            axes.plot(*zip(*points, strict=True), **_look(i), label=_label(encoding))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlabel("stated probability")
+        axes.set_ylabel("exact answers")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+    said = "; ".join(
+        f"{encoding}: {percent(points[-1][1])} exact where {percent(points[-1][0])} is stated"
+        for encoding, points in lines.items()
+    )
+    return _svg(draw, name, title, said, size=(6.6, 3.6))
+
+
+def _look(i: int) -> dict[str, Any]:
+    """Colour, dash and mark of the i-th of many lines."""
+    turn = i // len(SERIES) % len(DASHES)
+    return {
+        "color": SERIES[i % len(SERIES)], "linestyle": DASHES[turn], "marker": MARKERS[turn], "markersize": 3.5,
+        "linewidth": 1.3,
+    }  # fmt: skip
 
 
 def _bar(axes: Axes, y: float, height: float, look: int, metric: Metric) -> None:

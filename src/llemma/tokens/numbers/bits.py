@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from llemma.tokens.numbers.encoding import Valued
-from llemma.tokens.numbers.scanner import Number
+from llemma.tokens.numbers.values import Values
 
 
 class Bits(Valued):
@@ -16,14 +14,15 @@ class Bits(Valued):
     name = "bits"
     low, high, resolution, lossless = "4.9e-324", "1.8e308", "a double: 16 figures", False
 
-    def features(self, numbers: Sequence[Number]) -> np.ndarray:
-        values = np.array([number.float for number in numbers])
+    def shown(self, values: Values) -> np.ndarray:
+        doubles = values.double
         with np.errstate(divide="ignore", over="ignore"):
-            inverse = np.where(values == 0, 0.0, 1 / np.where(values == 0, 1.0, values))
-        return np.concatenate([_bits(values), _bits(inverse)], axis=1)
+            inverse = np.where(doubles == 0, 0.0, 1 / np.where(doubles == 0, 1.0, doubles))
+        return np.concatenate([bits_of(doubles), bits_of(inverse)], axis=1)
 
 
-def _bits(values: np.ndarray) -> np.ndarray:
+def bits_of(values: np.ndarray) -> np.ndarray:
+    """The 64 bits of doubles (n,), sign first, as -1 and 1: (n, 64) float64."""
     octets = values.astype(">f8").view(np.uint8).reshape(len(values), 8)
     return np.unpackbits(octets, axis=1) * 2.0 - 1
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llemma.tokens.numbers.scanner import Number
+from llemma.tokens.numbers.values import FIGURES, POWERS, Values
 
 NUM = "[NUM]"
 CHARACTERS = tuple("0123456789+-−.,_eE\u2009\u202f")  # all that a number is written with
@@ -31,6 +32,22 @@ class Places:
     def width(self) -> int:
         """Digits in all."""
         return self.whole + self.decimals
+
+    def __post_init__(self) -> None:
+        if self.width > FIGURES:
+            raise ValueError(f"{self.whole} + {self.decimals} places are more than {FIGURES}")
+
+    def units(self, values: Values, name: str) -> np.ndarray:
+        """Values as counts of the last place, (n,) int64 with sign. Raises ValueError outside the range."""
+        found, exact = values.units(self.whole, self.decimals)
+        if not exact.all():
+            raise ValueError(f"{values.double[~exact][0]:.17g} is outside the range of {name}")
+        return found
+
+    def spread(self, units: np.ndarray) -> np.ndarray:
+        """The digits of counts of the last place, (n, width) int64, the first place first; signs do not matter."""
+        digits: np.ndarray = np.abs(units)[:, None] // POWERS[: self.width][::-1] % 10
+        return digits
 
     def fixed(self, number: Number) -> int | None:
         """The value in units of the last place; None when it has more digits on either side. Without sign."""
@@ -123,6 +140,13 @@ class Valued(Encoding):
 
     def read(self, tokens: Sequence[str]) -> str | None:
         return None
+
+    def features(self, numbers: Sequence[Number]) -> np.ndarray:
+        return self.shown(Values.of(numbers))
+
+    @abstractmethod
+    def shown(self, values: Values) -> np.ndarray:
+        """What a model is given for each value, (n, width) float64. Raises ValueError outside the range."""
 
     def holds(self, number: Number) -> bool:
         """Whether the number lies in the declared range."""

@@ -7,12 +7,11 @@ the other way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from llemma.tokens.numbers.encoding import USUAL, Places, Valued
 from llemma.tokens.numbers.scanner import Number
+from llemma.tokens.numbers.values import Values
 
 
 class FoNE(Valued):
@@ -28,16 +27,11 @@ class FoNE(Valued):
     def holds(self, number: Number) -> bool:
         return self.places.fixed(number) is not None
 
-    def features(self, numbers: Sequence[Number]) -> np.ndarray:
-        turns = np.empty((len(numbers), self.places.width * len(self.periods)))
-        for row, number in enumerate(numbers):
-            fixed = self.places.fixed(number)
-            if fixed is None:
-                raise ValueError(f"{number.surface} is outside the range of {self.name}")
-            fixed *= number.sign
-            circles = [period * 10**k for k in range(self.places.width) for period in self.periods]
-            turns[row] = [fixed % circle / circle for circle in circles]
-        return np.concatenate([np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns)], axis=1)
+    def shown(self, values: Values) -> np.ndarray:
+        units = self.places.units(values, self.name)[:, None]
+        circles = np.array([period * 10**k for k in range(self.places.width) for period in self.periods])
+        turns = 2 * np.pi * (units % circles / circles)
+        return np.concatenate([np.cos(turns), np.sin(turns)], axis=1)
 
 
 def read_circles(features: np.ndarray, places: Places) -> list[int]:

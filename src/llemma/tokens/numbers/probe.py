@@ -101,33 +101,35 @@ def _maps(inputs: np.ndarray, seed: int) -> tuple[_Map, ...]:
 
 
 def _path(features: np.ndarray, targets: np.ndarray) -> Iterator[np.ndarray]:
-    """The solution for each strength of the ridge."""
-    ridge = _Ridge(features, targets)
-    return (ridge.solution(strength) for strength in STRENGTHS)
+    """The solution for each strength of the ridge, from one decomposition of the Gram matrix."""
+    gram, left, right = _gram(features, targets)
+    values, vectors = np.linalg.eigh(gram)
+    turned = vectors.T @ right
+    for strength in STRENGTHS:
+        found = vectors @ (turned / (np.maximum(values, 0) + strength * _unit(gram, features))[:, None])
+        yield found if left is None else left @ found
 
 
 def _ridge(features: np.ndarray, targets: np.ndarray, strengths: np.ndarray) -> np.ndarray:
-    """The solution with a strength of its own for each target."""
-    out: np.ndarray = np.empty((features.shape[1], targets.shape[1]))
+    """The solution with a strength of its own for each target: (features, targets)."""
+    gram, left, right = _gram(features, targets)
+    found = np.empty_like(right)
     for strength in np.unique(strengths):
         mine = strengths == strength
-        out[:, mine] = _Ridge(features, targets[:, mine]).solution(STRENGTHS[strength])
-    return out
+        ridge = STRENGTHS[strength] * _unit(gram, features) * np.eye(len(gram))
+        found[:, mine] = np.linalg.solve(gram + ridge, right[:, mine])
+    solved: np.ndarray = found if left is None else left @ found
+    return solved
 
 
-class _Ridge:
-    """Ridge regression of any strength from one decomposition: of the smaller Gram matrix, problems or features."""
+def _gram(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """The smaller Gram matrix, of problems or of features; what turns its solution into one of features, if anything;
+    and the right-hand side."""
+    if features.shape[1] > len(features):
+        return features @ features.T, features.T, targets
+    return features.T @ features, None, features.T @ targets
 
-    def __init__(self, features: np.ndarray, targets: np.ndarray) -> None:
-        wide = features.shape[1] > len(features)
-        gram = features @ features.T if wide else features.T @ features
-        values, self._vectors = np.linalg.eigh(gram)
-        self._values = np.maximum(values, 0)
-        self._unit = float(np.trace(gram)) / features.shape[1]
-        self._left = features.T if wide else None
-        self._right = self._vectors.T @ (targets if wide else features.T @ targets)
 
-    def solution(self, strength: float) -> np.ndarray:
-        """(features, targets)."""
-        found: np.ndarray = self._vectors @ (self._right / (self._values + strength * self._unit)[:, None])
-        return found if self._left is None else self._left @ found
+def _unit(gram: np.ndarray, features: np.ndarray) -> float:
+    """What strengths are measured in: the mean square of a feature, summed over the problems."""
+    return float(np.trace(gram)) / int(features.shape[1])

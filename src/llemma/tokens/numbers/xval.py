@@ -6,12 +6,10 @@ FoNE, BitTokens and number-token-loss compare with under its name is ``xval-log`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from llemma.tokens.numbers.encoding import Valued
-from llemma.tokens.numbers.scanner import Number
+from llemma.tokens.numbers.values import Values
 
 
 class XVal(Valued):
@@ -23,8 +21,8 @@ class XVal(Valued):
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale
 
-    def features(self, numbers: Sequence[Number]) -> np.ndarray:
-        return np.array([[number.float * self.scale] for number in numbers])
+    def shown(self, values: Values) -> np.ndarray:
+        return values.double[:, None] * self.scale
 
 
 class XValLog(Valued):
@@ -36,7 +34,7 @@ class XValLog(Valued):
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale
 
-    def features(self, numbers: Sequence[Number]) -> np.ndarray:
-        values = np.array([[number.float * self.scale] for number in numbers])
-        logs: np.ndarray = np.sign(values) * np.log10(1 + np.abs(values))
+    def shown(self, values: Values) -> np.ndarray:
+        scaled = values.double[:, None] * self.scale
+        logs: np.ndarray = np.sign(scaled) * np.log10(1 + np.abs(scaled))
         return logs

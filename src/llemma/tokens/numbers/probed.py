@@ -1,4 +1,4 @@
-"""``llemma numbers``: the encodings side by side, by the closed-form probe, over several seeds; and their cards.
+"""``llemma numbers probe``: the encodings side by side, by the closed-form probe, over several seeds; and their cards.
 
 Every (task, encoding, seed) is a row of the run folder, so that an interrupted comparison goes on. Baselines that learn
 nothing stand in the same table. This is the probe, not a trained language model: it says what the input offers.
@@ -16,14 +16,10 @@ from llemma.config import to_table
 from llemma.errors import ConfigError
 from llemma.records import Event, Progress, silent
 from llemma.run import open_run
-from llemma.tokens.numbers import ENCODINGS, Encoding, Places, card, number
-from llemma.tokens.numbers.fone import FoNE
-from llemma.tokens.numbers.hybrid import Hybrid
-from llemma.tokens.numbers.place import Place
+from llemma.tokens.numbers import Places, card, encoding, fitted, number
 from llemma.tokens.numbers.probe import fit, shown
 from llemma.tokens.numbers.problems import Orbits, Problems, orbits, products, quadratic
 from llemma.tokens.numbers.scientific import rounded
-from llemma.tokens.numbers.xval import XVal, XValLog
 from llemma.tokens.settings import ENCODING_NAMES, NumbersConfig
 
 _TESTS = 1000  # problems of each test
@@ -33,20 +29,20 @@ _SAMPLE = ("143", "-60.2", "1,234", "007", "0", "3.14159", "1e5", "99999", "0.00
 def cards(names: Sequence[str] = ENCODING_NAMES) -> list[dict[str, Any]]:
     """What each encoding can hold, measured on a dozen numbers of all kinds."""
     sample = [number(surface) for surface in _SAMPLE]
-    return [to_table(card(ENCODINGS[name](), sample)) for name in names]
+    return [to_table(card(encoding(name), sample)) for name in names]
 
 
-def compare(config: NumbersConfig, progress: Progress = silent) -> dict[str, list[dict[str, Any]]]:
+def probe(config: NumbersConfig, progress: Progress = silent) -> dict[str, list[dict[str, Any]]]:
     """The table: for each task a line an encoding, and the baselines; every figure a mean with its range over seeds."""
-    if config.action != "compare":
-        raise ConfigError(f"action={config.action} is not a comparison")
-    settings = to_table(config)
-    with open_run(
-        config.run, "numbers", settings, free=("run", "action"), grows=("encodings", "tasks", "seeds")
-    ) as run:
+    if config.action != "probe":
+        raise ConfigError(f"action={config.action} is not the probe")
+    tasks = config.chosen_tasks
+    settings = to_table(config) | {"tasks": list(tasks)}
+    free = ("run", "train")
+    with open_run(config.folder, "numbers", settings, free=free, grows=("encodings", "tasks", "seeds")) as run:
         wanted = [
             (task, config.seed + seed, name)
-            for task in config.tasks
+            for task in tasks
             for seed in range(config.seeds)
             for name in ("baselines", *config.encodings)
         ]
@@ -57,11 +53,11 @@ def compare(config: NumbersConfig, progress: Progress = silent) -> dict[str, lis
             if key in run.ids:
                 continue
             if (task, seed) not in problems:
-                problems = {(task, seed): _made(task, config.samples, seed)}
+                problems = {(task, seed): _made(task, config.samples_of(task), seed)}
             figures = _measured(task, problems[task, seed], name, seed)
             run.append([{"id": key, "task": task, "seed": seed, "encoding": name, "figures": figures}])
         progress(Event(stage="numbers", done=len(wanted), total=len(wanted), unit="fits"))
-        table = {task: _lines(list(run.rows()), task, config) for task in config.tasks}
+        table = {task: _lines(list(run.rows()), task, config) for task in tasks}
         run.write_json("metrics.json", table)
     return table
 
@@ -153,18 +149,6 @@ def _product_figures(predicted: np.ndarray, true: np.ndarray, units: np.ndarray)
         "exact": float((error == 0).mean()),
         "units": float((units == true % 10).mean()),
     }
-
-
-def fitted(name: str, places: Places, scale: float) -> Encoding:
-    """The encoding for numbers of these places; ``scale`` brings values to about -2 to 2."""
-    made: Mapping[str, Encoding] = {
-        "place": Place(places),
-        "fone": FoNE(places),
-        "xval": XVal(scale),
-        "xval-log": XValLog(),
-        "hybrid": Hybrid(places, scale),
-    }
-    return made[name] if name in made else ENCODINGS[name]()
 
 
 def _lines(rows: Sequence[Mapping[str, Any]], task: str, config: NumbersConfig) -> list[dict[str, Any]]:
