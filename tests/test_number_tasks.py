@@ -7,7 +7,6 @@ import json
 import operator
 import re
 from datetime import date, timedelta
-from decimal import Decimal
 from random import Random
 
 import numpy as np
@@ -19,7 +18,6 @@ from llemma.evaluate.number_views import Budget, Tables, summary
 from llemma.report.numbers import trained_lines
 from llemma.report.page import render
 from llemma.tokens.numbers import scan
-from llemma.tokens.numbers.problems import quadratic
 from llemma.tokens.numbers.scores import Answered, baselines, calibration, columns, figures
 from llemma.tokens.numbers.tasks import POOL, SHARE, TRAIN, Sample, held_out, task, trajectories
 from llemma.tokens.settings import TRAINED_TASKS, NumbersConfig
@@ -44,9 +42,9 @@ def value(text: str) -> int:
 def test_samples_depend_on_seed_split_and_index_alone(name):
     found = task(name)
     for split in (TRAIN, *found.tests):
-        whole = found.samples(split, 0, 12, 3)
-        assert found.samples(split, 5, 4, 3) == whole[5:9]
-        assert found.samples(split, 0, 12, 4) != whole
+        whole = found.samples(split, 0, 12, 0)
+        assert found.samples(split, 5, 4, 0) == whole[5:9]
+        assert found.samples(split, 0, 12, 1) != whole
     with pytest.raises(ConfigError, match="no split"):
         found.samples("tests", 0, 1, 0)
 
@@ -55,7 +53,7 @@ def test_samples_depend_on_seed_split_and_index_alone(name):
 def test_all_numbers_lie_in_the_declared_range(name):
     found = task(name)
     for split in (TRAIN, *found.tests):
-        for sample in found.samples(split, 0, 300, 1):
+        for sample in found.samples(split, 0, 300, 0):
             numbers = [number for part in (sample.prompt, sample.answer) for number in scan(part)]
             assert all(found.places.fixed(number) is not None for number in numbers), sample
             if split != "longer":
@@ -110,7 +108,7 @@ def test_expressions_have_as_many_operands_as_the_test_says():
 
 def test_orbits_are_those_of_the_simulator_and_come_again_after_the_pool():
     found = task("orbits")
-    samples = found.samples("gap", 0, 40, 2)
+    samples = found.samples("gap", 0, 40, 0)
     frames = trajectories(samples)
     assert frames.shape == (40, 5, 4)
     radius = np.linalg.norm(frames[:, :, 2:], axis=2)
@@ -118,8 +116,7 @@ def test_orbits_are_those_of_the_simulator_and_come_again_after_the_pool():
     ahead = np.array([[float(n.decimal) for n in scan(s.answer)] for s in samples])
     parabola = 3 * frames[:, -1] - 3 * frames[:, -2] + frames[:, -3]
     assert np.abs(parabola - ahead).max() < 0.2 < np.abs(frames[:, -1] - ahead).max()
-    assert quadratic is not None
-    assert found.samples(TRAIN, POOL + 3, 1, 2) == found.samples(TRAIN, 3, 1, 2)
+    assert found.samples(TRAIN, POOL + 3, 1, 0) == found.samples(TRAIN, 3, 1, 0)
 
 
 def test_sentences_say_what_follows():
@@ -302,7 +299,3 @@ def test_the_page_shows_a_comparison_with_its_curves_and_not_its_models(tmp_path
     assert "addition2, test: exact by FLOPs" in page and "stated probability" in page and page.count("<svg") == 10
     assert "40.0 % [" in page and "25.0 % [20.0, 30.0]" in page and "1e9 is outside its range" in page
     assert "<script>alert" not in page and "<img" not in page and "digits-0" not in page
-
-
-def test_a_product_to_three_figures_is_not_exact():
-    assert Decimal(f"{Decimal(138012):.2e}") == 138000

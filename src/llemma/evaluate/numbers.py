@@ -84,7 +84,7 @@ def compare(config: NumbersConfig, progress: Progress = silent) -> dict[str, Any
         raise ConfigError(f"action={config.action} is no comparison of trained models")
     tasks = [task(name) for name in config.chosen_tasks]
     settings = to_table(config) | {"tasks": [each.name for each in tasks]}
-    free = ("run", "train.device")
+    free = ("run", "train.device", "tokenizers")
     with open_run(config.folder, "numbers", settings, free=free, grows=("encodings", "tasks", "seeds")) as run:
         budgets = {each.name: _budget(config, each) for each in tasks}
         planned = list(_plans(config, tasks, budgets, run))

@@ -25,6 +25,7 @@ from llemma.tokens.numbers.values import Values
 from llemma.tokens.numbers.xval import XVal, XValLog
 
 BEAM = 32  # numbers that are kept while the digits of a hybrid number are chosen
+SURE = 12.0  # nats that a scalar head may hold against digits: beyond e^-12 it is the scalar that is wrong
 AGREE = 4.0  # widths of the value head within which digits and value agree
 
 
@@ -65,6 +66,7 @@ class Scalar(NumberHead):
         squares: Tensor = error.square() + _width_only(error, self.spread)
         return squares
 
+    @torch.no_grad()
     def predict(self, hidden: Tensor) -> Predicted:
         """Values rounded to the last place."""
         found = self.out(hidden)[:, 0].double().cpu().numpy()
@@ -107,6 +109,7 @@ class Circles(NumberHead):
         sign, digits = self.logits(hidden)
         return _digit_loss(sign, digits, self.places.units(values, FoNE.name), self.places)
 
+    @torch.no_grad()
     def predict(self, hidden: Tensor) -> Predicted:
         """The most likely digit of every place."""
         sign, digits = self.logits(hidden)
@@ -129,6 +132,7 @@ class BitReader(NumberHead):
         bits = _tensor((bits_of(values.double) + 1) / 2, hidden)
         return F.binary_cross_entropy_with_logits(self.out(hidden), bits, reduction="none").sum(-1)
 
+    @torch.no_grad()
     def predict(self, hidden: Tensor) -> Predicted:
         """The doubles of the most likely bits, rounded to the last place; what is no number comes out as 0."""
         logits = self.out(hidden)
@@ -171,6 +175,7 @@ class Joint(NumberHead):
         logs: np.ndarray = np.log10(np.maximum(np.abs(units), 1)) - self.places.decimals
         return logs
 
+    @torch.no_grad()
     def predict(self, hidden: Tensor) -> Predicted:
         """The best of ``BEAM`` numbers that are grown digit by digit from the first place."""
         sign, digits, scalars = (part.double().cpu() for part in self._parts(hidden))
@@ -189,7 +194,7 @@ class Joint(NumberHead):
             low, high = grown.double() * rest, (grown.double() + 1) * rest - 1  # what may still come of it
             far = (value[:, None].clamp(low, high) - value[:, None]) * unit / width[0]
             logs = log[:, None].clamp(low.clamp_min(1).log10(), high.clamp_min(1).log10()) - log[:, None]
-            judged = score - 0.5 * (far.square() + (logs / width[1]).square())
+            judged = score - sum((0.5 * z.square()).clamp_max(SURE) for z in (far, logs / width[1]))
             kept = judged.topk(min(BEAM, judged.shape[1]), dim=1).indices
             grown, score = grown.gather(1, kept), score.gather(1, kept)
         best, own = grown[:, 0], score[:, 0]

@@ -127,7 +127,7 @@ class NumericLM(Trainable):
         if isinstance(encoding, Abacus):
             self.places = nn.Embedding(encoding.most + settings.offset + 1, width)
         self.register_buffer("token_values", token_values(self.text, base.vocab_size()), persistent=False)
-        if settings.ntl != "none" and not any(token.isdecimal() for token in encoding.vocabulary):
+        if settings.ntl != "none" and sum(map(str.isdecimal, encoding.vocabulary)) < 10:
             raise ConfigError(f"ntl={settings.ntl}: {encoding.name} has no tokens that are whole numbers")
 
     # What goes in

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llemma.config import setting
-from llemma.errors import nearest
-from llemma.tokens.settings import ENCODING_NAMES
+from llemma.tokens.settings import check_encoding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +27,7 @@ class NumericSettings:
     offset: int = setting(0, "abacus: places are shifted by up to this in training, so that longer numbers can follow")
 
     def __post_init__(self) -> None:
-        if self.encoding not in ENCODING_NAMES:
-            raise ValueError(f"encoding={self.encoding} is unknown{nearest(self.encoding, ENCODING_NAMES)}")
+        check_encoding(self.encoding, pinned=True)
         for name in ("scale", "head_scale", "number_weight", "ntl_weight"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name}={getattr(self, name)} must be a number of at least 0")

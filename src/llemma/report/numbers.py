@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llemma.report.units import DASH, count, grid, interval, significant
+from llemma.report.units import DASH, count, grid, interval, percent, significant
 
 SHARES = ("exact", "three_figures", "within_1_percent", "units")
 TITLES = {
@@ -43,6 +43,8 @@ def trained_lines(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             for test, lines in tests.items():
                 yield from ("", f"{task}: {heading(view, found['budgets'][view], test)}")
                 yield from _lines(figures, lines)
+        sure = ", ".join(f"{name} {percent(of['error'])}" for name, of in found["calibration"].items())
+        yield from ("", *([f"{task}: stated probability and exactness are apart by {sure}"] if sure else []))
         yield from (f"{task}: {name} not trained: {why}" for name, why in found["failed"].items())
 
 

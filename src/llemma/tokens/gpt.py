@@ -60,7 +60,6 @@ _KNOWN = {
     "p50k": _Ranks(sha256="94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069", pattern=_OLD, end=50256),
     "r50k": _Ranks(sha256="306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930", pattern=_OLD, end=50256),
 }
-NAMES = tuple(_KNOWN)
 
 
 class GptTokenizer:

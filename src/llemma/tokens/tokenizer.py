@@ -26,6 +26,7 @@ END = "<|endoftext|>"  # stands between documents; id 0 in the tokenisers traine
 # Names of end marks, looked for in this order where a folder's settings name none: GPT-NeoX and ours, Llama 1 and 2,
 # Llama 3, Gemma.
 ENDS = (END, "</s>", "<|end_of_text|>", "<eos>")
+SPACES = ("Ġ", "▁")  # how vocabularies write a space
 JSON, MODEL = "tokenizer.json", "tokenizer.model"
 
 
@@ -107,9 +108,15 @@ class HuggingFaceTokenizer:
         return str(self._inner.decode(list(ids), skip_special_tokens=True))
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where in the text each id stands; one that begins or ends inside a character has all of that character."""
-        spans: list[tuple[int, int]] = self._inner.encode(text, add_special_tokens=False).offsets
-        return spans
+        """Where in the text each id stands; one that begins or ends inside a character has all of that character.
+
+        The mark of a space that the tokeniser itself sets before a text has no length.
+        """
+        found = self._inner.encode(text, add_special_tokens=False)
+        return [
+            (start, start) if token in SPACES and not text[start:end].isspace() else (start, end)
+            for token, (start, end) in zip(found.tokens, found.offsets, strict=True)
+        ]
 
     def entries(self) -> list[str]:
         """The vocabulary as the file spells it: a space before as ``Ġ`` or ``▁``."""

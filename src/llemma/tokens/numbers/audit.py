@@ -250,7 +250,8 @@ def _unknown(one: Subject) -> float:
             whole = f"{lead}{source.randrange(10**6):06d}"
             for n in LENGTHS:
                 if not one.refuses(whole[:n]):
-                    seen[one.tokens("", whole[:n], "")[0].text][n] += 1
+                    first = one.tokens("", whole[:n], "")[:1]  # none: a tokeniser may leave out what it does not know
+                    seen["".join(token.text for token in first)][n] += 1
     total = sum(counts.total() for counts in seen.values())
     bits = sum(c * math.log2(counts.total() / c) for counts in seen.values() for c in counts.values())
     return bits / total

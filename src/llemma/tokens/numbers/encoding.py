@@ -54,7 +54,7 @@ class Places:
         shift = number.exponent + self.decimals
         if shift < 0:
             kept, lost = number.digits[:shift], number.digits[shift:]
-            if lost.strip("0"):
+            if lost.strip("0") or len(kept) > self.width:
                 return None
             return int(kept or "0")
         if len(number.digits) + shift > self.width and number.digits != "0":

@@ -38,7 +38,7 @@ def probe(config: NumbersConfig, progress: Progress = silent) -> dict[str, list[
         raise ConfigError(f"action={config.action} is not the probe")
     tasks = config.chosen_tasks
     settings = to_table(config) | {"tasks": list(tasks)}
-    free = ("run", "train")
+    free = ("run", "train", "tokenizers")
     with open_run(config.folder, "numbers", settings, free=free, grows=("encodings", "tasks", "seeds")) as run:
         wanted = [
             (task, config.seed + seed, name)

@@ -14,9 +14,9 @@ from llemma.plugins import import_module
 from llemma.tokens.numbers.bpe import Bpe
 from llemma.tokens.numbers.encoding import CHARACTERS
 from llemma.tokens.packaged import INSTALL, NAMED, packaged
+from llemma.tokens.settings import GPT_NAMES
 
-GPT = ("cl100k", "o200k", "p50k", "r50k")
-_ALSO = {"gpt2": "r50k", **{f"{name}_base": name for name in GPT}}
+_ALSO = {"gpt2": "r50k", **{f"{name}_base": name for name in GPT_NAMES}}
 
 
 class Reader(Protocol):
@@ -31,7 +31,7 @@ class Reader(Protocol):
 
 def open_reader(name: str) -> Reader:
     """The tokeniser of this name. Raises ConfigError, DataError or MissingDependency with the remedy."""
-    if _ALSO.get(name, name) in GPT:
+    if _ALSO.get(name, name) in GPT_NAMES:
         reader: Reader = import_module("llemma.tokens.gpt").load_gpt(_ALSO.get(name, name))
         return reader
     tokenizer = import_module("llemma.tokens.tokenizer")
@@ -39,6 +39,9 @@ def open_reader(name: str) -> Reader:
     if not path.exists() and not name.startswith((".", "/", "~")) and path.suffix not in (".json", ".model"):
         path = _from_hub(name)
     loaded: Reader = tokenizer.load_tokenizer(path)
+    tried = boundary(lambda: loaded.spans("0123456789 +-.,eE"))  # a vocabulary may lack what stands for the unknown
+    if isinstance(tried, Caught):
+        raise DataError(f"this tokeniser cannot read numbers ({tried.message})", where=path)
     return loaded
 
 
@@ -52,8 +55,8 @@ def _packaged(name: str) -> Path:
 def _from_hub(name: str) -> Path:
     if name.count("/") != 1:
         raise ConfigError(
-            f"no tokeniser {name!r}{nearest(name, (*GPT, *NAMED))} (also: a number encoding, a file, a folder, a hub "
-            f"name ORGANISATION/MODEL)"
+            f"no tokeniser {name!r}{nearest(name, (*GPT_NAMES, *NAMED))} (also: a number encoding, a file, a folder, a "
+            f"hub name ORGANISATION/MODEL)"
         )
     hub = import_module("huggingface_hub")  # there when tokenizers is
     for file in ("tokenizer.json", "tokenizer.model"):
