@@ -506,7 +506,7 @@ FULL = "the disk is full; free some space and run the same command again, finish
 @pytest.mark.slow
 def test_a_corpus_on_a_full_disk_goes_on_when_there_is_space(here):
     (here / "recipe.toml").write_text(RECIPE + "[sources.generated]\noptions.count = 6_000\n")
-    said = ("tokeniser:", "corpus:")
+    said = ("tokeniser:", "corpus:", "read:")
     with small_disk(here / "disk", "600k"):
         line = refused(here, "corpus", "recipe.toml", "run=disk/corpus", said_before=said)
         assert FULL in line
