@@ -300,27 +300,16 @@ def unfinished(folder: Path) -> Path:
     return trained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        pytest.param("model.safetensors", "bit", marks=pytest.mark.slow),
-        pytest.param("model.safetensors", "cut", marks=pytest.mark.slow),
-        pytest.param("model.safetensors", "gone", marks=pytest.mark.slow),
-        pytest.param("optimizer.safetensors", "bit", marks=pytest.mark.slow),
-        pytest.param("optimizer.safetensors", "gone", marks=pytest.mark.slow),
-        pytest.param("state.json", "bit", marks=pytest.mark.slow),
-        pytest.param("state.json", "cut", marks=pytest.mark.slow),
-        pytest.param("state.json", "gone", marks=pytest.mark.slow),
-    ],
-)
+    ("name", "damage"), [("model.safetensors", "bit"), ("optimizer.safetensors", "gone"), ("state.json", "gone")]
+)  # every file and damage: tests/test_train.py
 def test_a_damaged_checkpoint(copied, name, damage):
     trained = unfinished(copied)
     newest = max((trained / "checkpoints").glob("step-*"))
     path = newest / name
     if damage == "bit":
-        overwrite(path, 0 if name == "state.json" else -1)
-    elif damage == "cut":
-        path.write_bytes(path.read_bytes()[:-7])
+        overwrite(path, -1)
     else:
         path.unlink()
     if (name, damage) == ("state.json", "gone"):  # not a complete checkpoint: the one before it is taken
