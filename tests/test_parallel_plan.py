@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -214,13 +216,30 @@ def test_z_loss_is_in_the_gradient_and_the_logged_loss_stays_the_cross_entropy()
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_gpu_benchmark_runs_from_end_to_end_on_the_cpu() -> None:
-    words_ = "device=cpu models=tiny minutes=9 context=32 steps=1 curve=3 fp8=true compile=false peak_tflops=1"
+    words_ = "device=cpu models=tiny minutes=9 context=32 steps=1 accumulate=2 curve=3 compile=false peak_tflops=1"
     done = subprocess.run(
         [sys.executable, str(ROOT / "bench" / "train_gpu.py"), *words_.split()],
         capture_output=True, text=True, timeout=280, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "whether it runs, not a measurement" in done.stdout
+    assert "whether it runs, not a measurement" in done.stdout and "loss by step" in done.stdout
     for contender in ("llemma", "llemma, fp8", "transformers' Trainer"):
-        assert f"| tiny, 2 blocks, 0.00B | {contender} |" in done.stdout
-    assert "out of memory" not in done.stdout and "left out" not in done.stdout
+        assert re.search(rf"\| tiny, 2 blocks, 0.00B \| {contender} \| full \| 2 \| [\d,]+ \|", done.stdout), contender
+    assert not re.search("out of memory|left out|failed|time is up", done.stdout)
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_ends_when_its_time_is_up_whatever_it_is_doing() -> None:
+    words_ = "device=cpu models=tiny minutes=0.1 context=32 steps=100000 compile=false trainer=false"
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bench" / "train_gpu.py"), *words_.split()],
+        capture_output=True, text=True, timeout=100, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - begun > 6
+    assert re.search(
+        r"\| llemma \| full \| 2 \| ([\d,]+|stopped: the time is up|left out: the time is up) \|", done.stdout
+    )
+    assert "| llemma, fp8 | full | 2 | left out: the time is up |" in done.stdout
+    assert "loss curves left out" in done.stdout
