@@ -185,7 +185,8 @@ def _train(call: Call) -> int:
         print_json({"run": str(call.settings.run), "model": str(trained.model), **trained.metrics})
     else:
         figures = trained.metrics
-        print(f"loss {figures['final_loss']:.4f} after {figures['tokens']:,} tokens; model: {trained.model}")
+        loss = "not finite" if figures["final_loss"] is None else f"{figures['final_loss']:.4f}"
+        print(f"loss {loss} after {figures['tokens']:,} tokens; model: {trained.model}")
     return 0
 
 
