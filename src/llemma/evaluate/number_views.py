@@ -92,7 +92,12 @@ class Tables:
         found = summary([self._columns(row, test) for row in rows])
         words = [row["words_loss"][test] for row in rows if row.get("words_loss")]
         if words:
-            found["words_loss"] = {"mean": float(np.mean(words)), "low": min(words), "high": max(words)}
+            lost = None in words  # a model that diverged has none
+            found["words_loss"] = (
+                dict.fromkeys(("mean", "low", "high"))
+                if lost
+                else {"mean": float(np.mean(words)), "low": min(words), "high": max(words)}
+            )
         return line | {k: found[k] for k in self.task.figures if k in found}
 
     def _columns(self, row: Mapping[str, Any], test: str) -> dict[str, np.ndarray]:
