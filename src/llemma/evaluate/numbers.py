@@ -199,7 +199,12 @@ def _training(config: NumbersConfig, of: Task, learner: Learner, seed: int, cost
     how = config.train
     return TrainConfig(
         data="numbers",
-        numbers=NumericConfig(task=of.name, encoding=learner.encoding, ntl=learner.ntl),
+        numbers=NumericConfig(
+            task=of.name,
+            encoding=learner.encoding,
+            ntl=learner.ntl,
+            offset=how.offset if learner.encoding == "abacus" else 0,
+        ),
         run=config.folder / "models" / of.name / f"{learner.name}-{seed}",
         model=ModelSizes(
             hidden_size=how.width,

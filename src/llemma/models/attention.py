@@ -47,7 +47,11 @@ def causal(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None, how: 
         seen = recent(T, how.window, q.device) if visible is None else visible
         if visible is not None and how.window is not None:
             seen = seen & recent(T, how.window, q.device)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=how.scale, enable_gqa=grouped)
+        if not grouped or q.device.type == "cpu":
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=how.scale, enable_gqa=grouped)
+        # PyTorch's kernel for masks on GPUs knows no groups: it would store all scores of a layer instead
+        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=how.scale)
     if q.shape[1] != k.shape[1]:
         k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
         v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)

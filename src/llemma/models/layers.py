@@ -32,7 +32,8 @@ class RMSNorm(nn.Module):
         """(..., width) → (..., width), in the dtype that the next matrix product wants."""
         kind = x.device.type
         # cast here, once: under autocast each of the three projections would cast its input again
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.weight.dtype
+        cast = kind != "meta" and torch.is_autocast_enabled(kind)  # PyTorch knows no autocast there
+        dtype = torch.get_autocast_dtype(kind) if cast else self.weight.dtype
         if _eager_on_cpu(x):
             normed: Tensor = _Normed.apply(x, self.weight, self.eps, dtype)  # type: ignore[no-untyped-call]
             return normed

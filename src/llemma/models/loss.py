@@ -6,7 +6,9 @@ are finished before the next begins. Exact: the result equals ``F.cross_entropy`
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +32,29 @@ class Output:
 
 
 PLAIN = Output()
+_LISTENING: ContextVar[list[Tensor] | None] = ContextVar("_LISTENING", default=None)
+
+
+@contextlib.contextmanager
+def each_target() -> Iterator[list[Tensor]]:
+    """Within the block: the losses in nats of the targets of each pass with gradients, (n,) fp32 pieces in order.
+
+    For figures beside the sum that is learnt from; nothing is computed for it that the sum does not need.
+    """
+    heard: list[Tensor] = []
+    token = _LISTENING.set(heard)
+    try:
+        yield heard
+    finally:
+        _LISTENING.reset(token)
+
+
+def _summed(lost: Tensor) -> Tensor:
+    """The sum of targets' losses, which are told to who listens."""
+    heard = _LISTENING.get()
+    if heard is not None:
+        heard.append(lost.detach())
+    return lost.sum()
 
 
 def linear_cross_entropy(
@@ -95,7 +120,7 @@ def _with_gradient(logits: Tensor, t: Tensor, softcap: float | None, z_loss: flo
     """The summed loss of (n, vocab) fp32 logits, and its gradient before the soft cap."""
     p = logits.softmax(-1)
     log_z = logits.amax(-1) - p.amax(-1).log()  # the largest probability is never below 1 / vocab
-    loss = (log_z - logits.gather(1, t[:, None])[:, 0]).sum()
+    loss = _summed(log_z - logits.gather(1, t[:, None])[:, 0])
     if z_loss:
         p.mul_(1 + 2 * z_loss * log_z[:, None])
     p[torch.arange(len(t), device=t.device), t] -= 1.0

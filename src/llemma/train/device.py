@@ -16,7 +16,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
 def wants_bf16(precision: str, device: str = "cpu") -> bool:
     """Whether products are made in bf16 (fp8: those not in fp8): when asked for, or (auto) where it is fast."""
-    fast = torch.cuda.is_bf16_supported() if device == "cuda" else bf16_is_fast()
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else bf16_is_fast()
     return precision in ("bf16", "fp8") or (precision == "auto" and fast)
 
 

@@ -52,7 +52,7 @@ class Hybrid(Valued):
                 self._value.shown(values),
                 small * np.stack(described, axis=1),
                 small * self.circles.shown(values),
-                small * digits.reshape(len(values), -1),
+                small * digits.reshape(len(values), 10 * self.places.width),
             ],
             axis=1,
         )
