@@ -169,10 +169,11 @@ def _train(call: Call) -> int:
     if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes: the first speaks for all
         return 0
     figures = trained.metrics
+    loss = "not finite" if figures["final_loss"] is None else f"{figures['final_loss']:.4f}"
     return show(
         call,
         {"run": str(call.settings.run), "model": str(trained.model), **figures},
-        lambda: f"loss {figures['final_loss']:.4f} after {figures['tokens']:,} tokens; model: {trained.model}",
+        lambda: f"loss {loss} after {figures['tokens']:,} tokens; model: {trained.model}",
     )
 
 
