@@ -88,6 +88,7 @@ def check(straight: Path, resumed: Path) -> None:
         torch.testing.assert_close(mine, theirs(input_ids=ids).logits, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["qwen2, tied, sliding", "gemma2", "mixtral"])
 def test_other_families_train_in_the_loop_and_resume_to_the_bit(name: str, corpus: Path, tmp_path: Path) -> None:
     config = started(corpus, tmp_path, name)

@@ -16,7 +16,7 @@ import pytest
 from llemma.cli import main
 from llemma.config import resolve
 from llemma.errors import ConfigError
-from llemma.evaluate.numbers import costs
+from llemma.evaluate.numbers import Learner, _learners, _training, costs
 from llemma.run import read_jsonl
 from llemma.tokens.numbers.tasks import task
 from llemma.tokens.settings import NumbersConfig
@@ -37,6 +37,23 @@ def test_costs_are_those_of_the_tokens():
     assert hybrid.tokens == hybrid.longest == 6 and hybrid.answer == 2
     assert digits.refused is None and hybrid.refused is None
     assert p10.refused is not None and len(p10.refused) >= 9  # beyond 9.99e7
+
+
+def test_number_token_losses_go_with_encodings_that_spell_digits():
+    """A token for zero, which p1000 has, is no digit: asking for its loss ended the comparison."""
+    config = resolve(NumbersConfig, words=("train.losses=usual,was", "encodings=p1000,fp15,digits,chunk3-r2l,xval"))
+    assert [learner.name for learner in _learners(config)] == [
+        "p1000", "fp15", "digits", "digits+was", "chunk3-r2l", "chunk3-r2l+was", "xval",
+    ]  # fmt: skip
+
+
+def test_abacus_learns_the_places_of_the_longer_numbers():
+    of = task("addition3")
+    offsets = {
+        name: _training(NumbersConfig(), of, Learner(encoding=name), 0, costs(of, name)).numbers.offset
+        for name in ("abacus", "digits")
+    }
+    assert offsets == {"abacus": 2, "digits": 0}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from llemma.errors import ConfigError, DataError, RunError
 from llemma.models.checkpoint import load_tensors
 from llemma.models.hf import HfModel, fitted
 from llemma.models.llama import Llama, LlamaConfig, initialise
-from llemma.models.number_heads import BitReader, Circles, Joint, Scalar
+from llemma.models.number_heads import PACE, BitReader, Circles, Joint, Scalar
 from llemma.models.numeric import NumericLM, grown, initialise_own, open_numeric, places_of, words_of
 from llemma.models.numeric_config import NumericSettings
 from llemma.tokens.numbers import ENCODINGS, Places, number
@@ -254,7 +254,7 @@ def joint(units: int, known: int, sure: float) -> Joint:
     scalars = torch.tensor([value * 1e-2, np.log10(max(1, abs(units))) - 2])
     says(head.out, torch.cat([logits.flatten(), scalars]).float())
     with torch.no_grad():
-        head.spread.copy_(torch.tensor([abs(units) * 1e-4 * sure + 1e-9, 0.1]).log())
+        head.width.copy_(torch.tensor([abs(units) * 1e-4 * sure + 1e-9, 0.1]).log() / PACE)
     return head
 
 
@@ -368,6 +368,114 @@ def test_any_family_of_transformers_is_wrapped(family, tmp_path):
     again = open_numeric(tmp_path)
     with torch.no_grad():
         assert torch.allclose(again(ids, words), model(ids, words), atol=1e-5)
+
+
+# --- what is at the edges -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*VALUED, "digits", "abacus"])
+def test_texts_without_numbers_are_read_and_learnt(name):
+    """``hybrid`` made features of no numbers with an axis of unknown length."""
+    model = made(name)
+    ids, words = given_to(model, "only words")
+    model.loss(ids, words=words).backward()
+    (answer,) = model.answer(["only words"], max_tokens=2)
+    assert 0 <= answer.probability <= 1 and model.answer([]) == []
+    with pytest.raises(DataError, match="empty prompt"):
+        model.answer(["1+1=", ""])
+
+
+@pytest.mark.parametrize("surface", ["1e39", "-1e308", "1e400", "1e-320", "-0", "9" * 30])
+@pytest.mark.parametrize("name", VALUED)
+def test_numbers_of_any_size_leave_the_loss_finite(name, surface):
+    model = made(name)
+    ids, words = given_to(model, f"a {surface} b")
+    loss = model.loss(ids, words=words)
+    loss.backward()
+    assert torch.isfinite(loss) and all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("name", VALUED)
+def test_any_hidden_state_is_read_as_a_number(name):
+    """The bits of a head that has learnt nothing spell doubles up to 1.8e308; units of them overflowed."""
+    model = made(name, decimals=4)
+    for size in (1.0, 1e30):
+        found = model.head.predict(torch.randn(3000, WIDTH, generator=torch.Generator().manual_seed(0)) * size)
+        assert all(abs(number(text).float) < 1e6 for text in found.texts) and (found.logprob <= 1e-9).all()
+
+
+def test_a_prompt_beyond_the_positions_of_a_model_is_refused():
+    inner = HfModel(transformers.AutoModelForCausalLM.from_config(FAMILIES["gpt2"](300)))
+    model = NumericLM(fitted(inner), NumericSettings(encoding="hybrid", **NARROW))
+    assert len(model.answer(["x" * 60], max_tokens=5)) == 1
+    with pytest.raises(DataError, match="do not fit the model's 64 positions"):
+        model.answer(["x" * 60], max_tokens=6)
+
+
+@pytest.mark.parametrize("loss", ["was", "mse"])
+@pytest.mark.parametrize("name", ["chunk3-l2r", "bpe"])
+def test_number_token_loss_of_chunks_is_of_the_size_of_that_of_digits(name, loss):
+    model, plain = made(name, ntl=loss, ntl_weight=1.0), made(name)
+    ids, words = given_to(model, "999+123=1122")
+    with torch.no_grad():
+        added = model.loss(ids, words=words) - plain.loss(ids, words=words)
+    assert 0 < added < (9 if loss == "was" else 81)
+
+
+def test_widths_follow_errors_that_fall_fast():
+    """In 400 steps of training as it is, the width of a scalar whose error is 1e-4 is of that size."""
+    head = Scalar(XVal(1.0), WIDTH, Places(whole=2, decimals=2))
+    hidden = torch.zeros(64, WIDTH)
+    errors = Values.doubles(np.random.default_rng(0).normal(0, 1e-4, 64))
+    optimizer = torch.optim.AdamW([head.width], lr=3e-3, betas=(0.9, 0.95))
+    torch.nn.init.zeros_(head.out.bias)
+    for _ in range(400):
+        head.loss(hidden, errors).mean().backward()
+        assert head.width.grad.norm() < 0.2
+        optimizer.step()
+        optimizer.zero_grad()
+    found = head.predict(torch.zeros(1, WIDTH))
+    assert found.texts == ["0"] and found.logprob[0] > -1e-6  # half a unit is fifty widths
+
+
+def test_the_mass_of_a_scalar_is_that_of_what_is_written():
+    head = Scalar(XVal(1.0), WIDTH, Places(whole=2, decimals=0))
+    with torch.no_grad():
+        head.out.bias.fill_(7.4)
+        head.width.fill_(np.log(0.1) / PACE)
+    found = head.predict(torch.zeros(1, WIDTH))
+    assert found.texts == ["7"]
+    assert np.exp(found.logprob[0]) == pytest.approx(0.8413, abs=1e-4)  # of a normal distribution, below one sigma
+
+
+def test_more_places_than_there_may_be_are_a_mistake_of_the_user(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "12"}')
+    for numbers in (
+        {"task": "", "files": (tmp_path / "rows.jsonl",), "whole": 15},
+        {"task": "product9", "decimals": 2},
+    ):
+        with pytest.raises(ConfigError, match="at most 18 places"):
+            train(config(tmp_path / "r", numbers=numbers))
+
+
+def test_two_values_side_by_side_are_not_read_as_one_number():
+    """``7`` and ``8`` came out as 78, which was then scored as the answer 78."""
+    text = made("xval").text
+    num = text.num_id
+    assert num is not None
+    assert text.read([num, num], {0: "7", 1: "8"}) == "7<?>"
+    assert text.read([num, 32, num], {0: "7", 2: "8"}) == "7 8"
+
+
+def test_a_tokeniser_that_eats_the_space_beside_numbers_is_refused():
+    from llemma.tokens.numbers.text import Bytes, NumberText
+
+    class Eats(Bytes):
+        def encode(self, text: str) -> list[int]:
+            return super().encode(text.strip())
+
+    with pytest.raises(ConfigError, match="does not give back"):
+        NumberText(ENCODINGS["digits"](), Eats())
 
 
 # --- training in the loop -------------------------------------------------------------------------------------------

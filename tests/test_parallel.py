@@ -124,6 +124,7 @@ def shared(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one_and_leave_the_same_model(whole: Path, shared: Path) -> None:
     same_run(shared, whole)
     written = checkpoints(shared / "checkpoints")[-1]
@@ -231,6 +232,7 @@ def test_clipping_scales_to_the_limit_and_never_up() -> None:
 # The guard
 
 
+@pytest.mark.slow
 def test_a_spike_is_left_behind_by_going_back_and_reading_on(tmp_path: Path) -> None:
     """One row in 16 is of another kind: its loss is far off, and the run jumps over it, stopped or not."""
     rng, sources = random.Random(0), {}

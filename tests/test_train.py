@@ -154,6 +154,7 @@ def flip(file: Path, place: float = 0.5) -> None:
 # The same bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("stops", [(10,), (5, 10, 15), (7, 13)], ids=str)
 def test_stopped_and_resumed_gives_the_same_bits(
@@ -399,6 +400,7 @@ def test_each_block_of_a_source_is_read_once_an_epoch_and_each_epoch_otherwise(c
         assert not np.array_equal(epochs[0], epochs[1])
 
 
+@pytest.mark.slow
 def test_no_block_comes_twice_before_its_source_is_used_up(corpus: Path) -> None:
     manifest = read_manifest(corpus)
     owner = {}
@@ -615,6 +617,7 @@ def test_a_run_goes_on_only_from_the_same_init(settings: TrainConfig, finished: 
         train(config)
 
 
+@pytest.mark.slow
 def test_an_init_with_another_vocabulary_is_refused_before_there_is_a_run(
     settings: TrainConfig, finished: Path, tmp_path: Path
 ) -> None:
@@ -670,6 +673,7 @@ def command(file: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "llemma", "train", str(file), *words]
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_the_plan_and_starts_nothing(settings: TrainConfig, tmp_path: Path, llemma: Any) -> None:
     file = toml(settings, tmp_path / "train.toml")
     done = llemma("train", str(file), "dry_run=true", "--json")
@@ -684,6 +688,7 @@ def limited(size: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.slow
 def test_a_file_size_limit_is_one_clear_line_and_the_checkpoint_before_stays(
     settings: TrainConfig, finished: Path, tmp_path: Path
 ) -> None:
@@ -730,6 +735,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(
     settings: TrainConfig, finished: Path, tmp_path: Path, small_disk: Callable[[int], Path]
 ) -> None:

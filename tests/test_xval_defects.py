@@ -16,14 +16,14 @@ every_encoding = pytest.mark.parametrize("name", ENCODINGS)
 
 def test_values_are_kept():
     """There: float16."""
-    text = "2049, 70000, 0.00000001, 143.4567, 123456789012345678901234567890 and 1e400"
+    text = "2049, 70000, 0.00000001, 143.4567, 123456789012345 and 1e400"
     kept = NumberText(encoding("xval")).encode(text.removesuffix(" and 1e400"))
     assert [str(placed.number.decimal) for placed in kept.numbers] == [
-        "2049", "70000", "1E-8", "143.4567", "123456789012345678901234567890",
+        "2049", "70000", "1E-8", "143.4567", "123456789012345",
     ]  # fmt: skip
     features = encoding("xval").features([placed.number for placed in kept.numbers])
     assert features.dtype == np.float64
-    assert features[:, 0].tolist() == [2049, 70000, 1e-8, 143.4567, 123456789012345678901234567890.0]
+    assert features[:, 0].tolist() == [2049, 70000, 1e-8, 143.4567, 123456789012345.0]
     *_, huge = scan(text)
     assert huge.decimal == Decimal("1e400") and encoding("xval").write(huge) is None  # not an infinity
 

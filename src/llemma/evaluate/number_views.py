@@ -92,8 +92,9 @@ class Tables:
         found: dict[str, Any] = summary([self._columns(row, test) for row in rows])
         words = [row["words_loss"][test] for row in rows if row.get("words_loss")]
         if words:
-            ends = (min(words), max(words)) if len(words) > 1 else (None, None)
-            found["words_loss"] = {"mean": float(np.mean(words)), "low": ends[0], "high": ends[1]}
+            lost = None in words  # a model that diverged has none
+            ends = (min(words), max(words)) if len(words) > 1 and not lost else (None, None)
+            found["words_loss"] = {"mean": None if lost else float(np.mean(words)), "low": ends[0], "high": ends[1]}
         return line | {k: found[k] for k in self.task.figures if k in found}
 
     def _columns(self, row: Mapping[str, Any], test: str) -> dict[str, np.ndarray]:

@@ -18,12 +18,13 @@ from typing import Any, Literal
 from llemma.config import to_table
 from llemma.errors import ConfigError, RunError
 from llemma.evaluate.number_views import Budget, Tables
-from llemma.models.numeric import NumericLM
+from llemma.models.numeric import NumericLM, has_whole_tokens
 from llemma.records import Event, Progress, silent
 from llemma.run import Run, open_run, read_jsonl
 from llemma.tokens.numbers import Places, fitted, scan
+from llemma.tokens.numbers.digits import Abacus
 from llemma.tokens.numbers.scores import Answered, baselines, columns, figures
-from llemma.tokens.numbers.tasks import TRAIN, Sample, Task, task
+from llemma.tokens.numbers.tasks import LONGER, TRAIN, Sample, Task, task
 from llemma.tokens.numbers.text import NumberText
 from llemma.tokens.settings import NumbersConfig, TrainedConfig
 from llemma.train.checkpoint import checkpoints, step_of
@@ -117,7 +118,7 @@ def _learners(config: NumbersConfig) -> Iterator[Learner]:
     """Each encoding with its usual loss, and with the number token losses where it has tokens for them."""
     for name in config.encodings:
         for loss in config.train.losses:
-            if loss == "usual" or any(token.isdigit() for token in fitted(name, Places(), 1.0).vocabulary):
+            if loss == "usual" or has_whole_tokens(fitted(name, Places(), 1.0)):
                 yield Learner(encoding=name, ntl="none" if loss == "usual" else loss)
 
 
@@ -203,7 +204,7 @@ def _training(config: NumbersConfig, of: Task, learner: Learner, seed: int, cost
             task=of.name,
             encoding=learner.encoding,
             ntl=learner.ntl,
-            offset=how.offset if learner.encoding == "abacus" else 0,
+            offset=_offset(how, of) if learner.encoding == Abacus.name else 0,
         ),
         run=config.folder / "models" / of.name / f"{learner.name}-{seed}",
         model=ModelSizes(
@@ -226,6 +227,11 @@ def _training(config: NumbersConfig, of: Task, learner: Learner, seed: int, cost
         log_every=how.checkpoint_every,
         valid_batches=1,
     )
+
+
+def _offset(how: TrainedConfig, of: Task) -> int:
+    """By how much Abacus' places are shifted in training: as asked, or as far as a test's numbers are longer."""
+    return how.offset or (LONGER if "longer" in of.tests else 0)
 
 
 def _flops(train: TrainConfig, cost: Cost) -> float:
@@ -302,7 +308,7 @@ def _measured(each: Planned, step: int, settings: TrainedConfig) -> dict[str, An
     }  # fmt: skip
     if "words_loss" in each.task.figures:
         held_out = number_rows(each.train).validation(settings.tests)
-        row["words_loss"] = {test: words_loss(model, batch) for test, batch in held_out.items()}
+        row["words_loss"] = {test: _sure(words_loss(model, batch)) for test, batch in held_out.items()}
     if step in each.kept:
         row["answers"] = {test: [(a.text, _sure(a.probability)) for a in found] for test, found in answers.items()}
     return row

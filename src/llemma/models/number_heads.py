@@ -2,7 +2,7 @@
 
 Every loss is a negative log-likelihood or, as in xVal, a squared error, summed over the parts of a number, so that a
 number weighs as one token does. What a head predicts comes with a log-probability: of its digits or bits, or, of a
-scalar, the mass that a normal distribution of the learned width has within half a unit of the last place.
+scalar, the mass that a normal distribution of the learned width has within half a unit of what is written.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from llemma.tokens.numbers.xval import XVal, XValLog
 
 BEAM = 32  # numbers that are kept while the digits of a hybrid number are chosen
 SURE = 12.0  # nats that a scalar head may hold against digits: beyond e^-12 it is the scalar that is wrong
+PACE = 10.0  # times the learning rate: what the log of a width may change by in a step
 AGREE = 4.0  # widths of the value head within which digits and value agree
 
 
@@ -58,22 +59,23 @@ class Scalar(NumberHead):
         super().__init__()
         self.encoding, self.places = encoding, places
         self.out = nn.Linear(width, 1)
-        self.spread = nn.Parameter(torch.zeros(1))  # log of the error's width: learned beside, changes nothing else
+        self.width = nn.Parameter(torch.zeros(1))  # of the error, see ``_width_only``: learned beside
 
     def loss(self, hidden: Tensor, values: Values) -> Tensor:
         """The squared error in the encoding's own scale."""
         error = self.out(hidden)[:, 0] - _tensor(self.encoding.shown(values)[:, 0], hidden)
-        squares: Tensor = error.square() + _width_only(error, self.spread)
+        squares: Tensor = error.square() + _width_only(error, self.width)
         return squares
 
     @torch.no_grad()
     def predict(self, hidden: Tensor) -> Predicted:
         """Values rounded to the last place."""
         found = self.out(hidden)[:, 0].double().cpu().numpy()
-        value, half = self._inverse(found), 0.5 * 10.0**-self.places.decimals
-        within = np.abs(self._forward(value + half) - self._forward(value - half)) / 2
-        mass = torch.erf(torch.from_numpy(within) / (math.sqrt(2) * self.spread.double().exp().cpu()))
-        return Predicted(_fixed_texts(value, self.places), mass.clamp_min(1e-300).log().numpy())
+        texts, half = _fixed_texts(self._inverse(found), self.places), 0.5 * 10.0**-self.places.decimals
+        written, width = np.array(list(map(float, texts))), math.sqrt(2) * _widths(self.width).cpu()
+        ends = [torch.from_numpy(self._forward(written + side) - found) / width for side in (-half, half)]
+        mass = (torch.erf(ends[1]) - torch.erf(ends[0])) / 2
+        return Predicted(texts, mass.clamp_min(1e-300).log().numpy())
 
     def _forward(self, value: np.ndarray) -> np.ndarray:
         return self.encoding.shown(Values.doubles(value))[:, 0]
@@ -154,7 +156,7 @@ class Joint(NumberHead):
         self.places, self.scale = encoding.places, scale
         self.circles = Circles(encoding.circles, width)
         self.out = nn.Linear(width, 10 * self.places.width + 2)
-        self.spread = nn.Parameter(torch.zeros(2))
+        self.width = nn.Parameter(torch.zeros(2))  # of the scalars' errors, see ``_width_only``
 
     def _parts(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         sign, turned = self.circles.logits(hidden)
@@ -167,7 +169,7 @@ class Joint(NumberHead):
         units = self.places.units(values, Hybrid.name)
         wanted = _tensor(np.stack([values.double * self.scale, self._logs(units)], axis=1), hidden)
         error = scalars - wanted
-        squares = error.square() + _width_only(error, self.spread)
+        squares = error.square() + _width_only(error, self.width)
         return _digit_loss(sign, digits, units, self.places) + squares.sum(-1)
 
     def _logs(self, units: np.ndarray) -> np.ndarray:
@@ -179,7 +181,7 @@ class Joint(NumberHead):
     def predict(self, hidden: Tensor) -> Predicted:
         """The best of ``BEAM`` numbers that are grown digit by digit from the first place."""
         sign, digits, scalars = (part.double().cpu() for part in self._parts(hidden))
-        width = self.spread.double().exp().cpu().clamp_min(1e-12)
+        width = _widths(self.width).cpu().clamp_min(1e-12)
         logp = digits.log_softmax(-1)
         turned = torch.where(sign > 0, -1.0, 1.0)
         # in units of the last place, for the magnitude: what the heads expect, and how surely
@@ -222,10 +224,21 @@ def _tensor(array: np.ndarray, like: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).to(like)
 
 
-def _width_only(error: Tensor, spread: Tensor) -> Tensor:
-    """0, with the gradient of a normal distribution's log-likelihood for its width alone (``spread``: its log)."""
-    extra = 0.5 * error.detach().square() * (-2 * spread).exp() + spread
+def _width_only(error: Tensor, stored: Tensor) -> Tensor:
+    """0, with the gradient of a normal distribution's log-likelihood for its width alone.
+
+    ``stored`` is the width's log over ``PACE``, and the gradient is made as much smaller: Adam, which takes steps of
+    one size, then follows errors that fall by decades within some hundred steps, and clipping by the norm of all
+    gradients is not decided by a width.
+    """
+    log = PACE * stored
+    extra = (0.5 * error.detach().square() * (-2 * log).exp() + log) / PACE**2
     return extra - extra.detach()
+
+
+def _widths(stored: Tensor) -> Tensor:
+    """The learned widths of errors, in double precision."""
+    return (PACE * stored.double()).exp()
 
 
 def _digit_loss(sign: Tensor, digits: Tensor, units: np.ndarray, places: Places) -> Tensor:
@@ -250,7 +263,7 @@ def _unit_texts(units: Tensor, places: Places) -> list[str]:
 def _fixed_texts(values: np.ndarray, places: Places) -> list[str]:
     """Doubles rounded to the last place, cut to the range."""
     most = 10**places.width - 1
-    values = np.nan_to_num(values, nan=0.0, posinf=1e200, neginf=-1e200)
+    values = np.nan_to_num(values, nan=0.0).clip(-(10.0**places.width), 10.0**places.width)  # or units overflow
     return [_plain(max(-most, min(most, round(v * 10.0**places.decimals))), places.decimals) for v in values.tolist()]
 
 

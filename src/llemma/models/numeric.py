@@ -36,7 +36,7 @@ from llemma.tokens.numbers.digits import Abacus
 from llemma.tokens.numbers.fone import FoNE
 from llemma.tokens.numbers.hybrid import Hybrid
 from llemma.tokens.numbers.text import Base, NumberText
-from llemma.tokens.numbers.values import WORDS, Values
+from llemma.tokens.numbers.values import FIGURES, WORDS, Values
 from llemma.tokens.numbers.xval import XVal
 from llemma.tokens.tokenizer import load_tokenizer, tokenizer_file
 
@@ -140,7 +140,7 @@ class NumericLM(Trainable):
         if isinstance(encoding, Abacus):
             self.places = nn.Embedding(encoding.most + settings.offset + 1, width)
         self.register_buffer("token_values", token_values(self.text, base.vocab_size()), persistent=False)
-        if settings.ntl != "none" and sum(map(str.isdecimal, encoding.vocabulary)) < 10:
+        if settings.ntl != "none" and not has_whole_tokens(encoding):
             raise ConfigError(f"ntl={settings.ntl}: {encoding.name} has no tokens that are whole numbers")
 
     # What goes in
@@ -211,10 +211,15 @@ class NumericLM(Trainable):
         return total, len(targets)
 
     def _number_token_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Zausinger et al. 2025: the distance of the digits' distribution, among digits, to the true digit; summed."""
+        """Zausinger et al. 2025: the distance of the digits' distribution, among digits, to the true digit; summed.
+
+        The paper's is for digits. Chunks of several are measured in units in which the largest is 9: the squares of
+        their values would leave nothing of the cross-entropy.
+        """
         known = ~self.token_values.isnan()
         at = known[targets]
-        values, wanted = self.token_values[known], self.token_values[targets[at]]
+        unit = self.token_values[known].max() / 9  # 1 for digits; chunks are brought to the range of digits
+        values, wanted = self.token_values[known] / unit, self.token_values[targets[at]] / unit
         p = self.base.logits(hidden[at])[:, known].float().softmax(-1)
         if self.settings.ntl == "mse":
             return ((p @ values) - wanted).square().sum()
@@ -230,7 +235,12 @@ class NumericLM(Trainable):
     def answer(self, prompts: Sequence[str], *, max_tokens: int = 32) -> list[Answer]:
         """Continue each prompt greedily until the end mark; a number that was read out goes in again."""
         encoded = [self.text.encode(prompt) for prompt in prompts]
-        lengths = np.array([len(e.ids) for e in encoded])
+        lengths = np.array([len(e.ids) for e in encoded], dtype=np.int64)
+        if len(lengths) and not lengths.min():
+            raise DataError("an empty prompt cannot be continued")
+        most = self.max_context()
+        if most is not None and len(lengths) and lengths.max() + max_tokens - 1 > most:
+            raise DataError(f"{lengths.max()} tokens and {max_tokens} more do not fit the model's {most} positions")
         found: dict[int, Answer] = {}
         for length in np.unique(lengths):  # rows of one length need no padding
             rows = np.flatnonzero(lengths == length)
@@ -337,10 +347,12 @@ class NumericLM(Trainable):
 
 
 def places_of(settings: NumericSettings) -> Places:
-    """The range of the numbers."""
-    return Places(
-        whole=settings.whole or USUAL.whole, decimals=USUAL.decimals if settings.decimals < 0 else settings.decimals
-    )
+    """The range of the numbers. Raises ConfigError for more places than there may be."""
+    whole = settings.whole or USUAL.whole
+    decimals = USUAL.decimals if settings.decimals < 0 else settings.decimals
+    if whole + decimals > FIGURES:
+        raise ConfigError(f"whole={whole} and decimals={decimals}: at most {FIGURES} places in all")
+    return Places(whole=whole, decimals=decimals)
 
 
 def text_of(settings: NumericSettings, tokens: Base | None) -> NumberText:
@@ -367,6 +379,11 @@ def token_values(text: NumberText, size: int) -> Tensor:
         if token.isascii() and token.isdigit():
             found[text.base.vocab_size + place] = float(token)
     return found
+
+
+def has_whole_tokens(encoding: Encoding) -> bool:
+    """Whether the encoding spells digits, so that there is a number token loss for it; a zero alone is none."""
+    return sum(map(str.isdecimal, encoding.vocabulary)) >= 10
 
 
 def _values(words: Tensor) -> Values:

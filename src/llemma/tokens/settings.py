@@ -58,7 +58,9 @@ class TrainedConfig:
         ("usual",),
         "usual; was, mse: also a run with this number token loss for each encoding whose tokens are whole numbers",
     )
-    offset: int = setting(0, "abacus: places are shifted by up to this in training, so that longer numbers can follow")
+    offset: int = setting(
+        0, "abacus: places are shifted by up to this in training (0: as far as a test has longer numbers)"
+    )
     checkpoint_every: int = setting(500, "steps between checkpoints within a stretch")
     threads: int = setting(1, "CPU threads")
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to train; auto: a GPU if there is one")

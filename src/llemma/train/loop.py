@@ -33,7 +33,7 @@ from llemma.train import job as jobs
 from llemma.train.batch import Batch
 from llemma.train.checkpoint import Kept, Saver, checkpoints, load_checkpoint
 from llemma.train.config import FREE, TrainConfig, learning_rate
-from llemma.train.device import autocast, bf16_is_fast, device_name, set_threads, wants_bf16
+from llemma.train.device import autocast, bf16_is_fast, device_name, keep_freed_memory, set_threads, wants_bf16
 from llemma.train.guard import GuardState, Judged, judge, resumed
 from llemma.train.job import Job, chosen, names_of, on, prepare, sources_of, targets_of
 from llemma.train.optim import adamw, set_rate
@@ -104,6 +104,7 @@ def train(config: TrainConfig, progress: Progress = silent, *, stop_at: int | No
     """
     job = prepare(config)  # a model that cannot fit is refused before there is a run folder with its settings
     set_threads(config.threads)
+    keep_freed_memory()
     with contextlib.ExitStack() as stack:
         mesh = stack.enter_context(start(config.parallel, config.device))
         run = stack.enter_context(_open(job, mesh)) if mesh.lead else None

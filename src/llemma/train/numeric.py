@@ -177,7 +177,10 @@ def numeric_settings(config: TrainConfig) -> NumericSettings:
         given["head_scale"] = mine.head_scale or mine.scale or of.scale
     else:
         given["scale"] = mine.scale or 1.0
-    return NumericSettings(**given)
+    try:
+        return NumericSettings(**given)
+    except ValueError as error:  # what was given does not go with the task's
+        raise ConfigError(f"numbers: {error}") from None
 
 
 def number_tokens(config: TrainConfig) -> NumberTokens:

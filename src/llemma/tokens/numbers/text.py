@@ -12,8 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from llemma.errors import ConfigError
 from llemma.tokens.numbers.encoding import NUM, Encoding
 from llemma.tokens.numbers.scanner import Number, scan
+
+_BETWEEN = (" a ", " ", "\n")  # what may stand between two numbers
 
 
 class Base(Protocol):
@@ -66,8 +69,15 @@ class NumberText:
     """A tokeniser whose numbers are written by an encoding."""
 
     def __init__(self, encoding: Encoding, base: Base | None = None) -> None:
+        """Raises ConfigError for a tokeniser that loses the white space beside a number."""
         self.encoding = encoding
         self.base: Base = Bytes() if base is None else base
+        for between in _BETWEEN:
+            if self.base.decode(self.base.encode(between)) != between:
+                raise ConfigError(
+                    f"this tokeniser does not give back {between!r}: white space beside numbers would be lost; take a "
+                    "model whose tokeniser keeps it, or init=random, where words are bytes"
+                )
         self._first = self.base.vocab_size
         self._ids = {token: self._first + k for k, token in enumerate(encoding.vocabulary)}
 
@@ -111,7 +121,7 @@ class NumberText:
     def read(self, ids: Sequence[int], values: Mapping[int, str] | None = None) -> str:
         """The text of ids that a model wrote; ``values`` has the number for each place of a ``[NUM]``.
 
-        Tokens that spell no number come out as ``<?>``, as does a ``[NUM]`` without a value.
+        Tokens that spell no number come out as ``<?>``, as does a ``[NUM]`` without a value or right behind another.
         """
         out: list[str] = []
         done = place = 0
@@ -124,7 +134,8 @@ class NumberText:
             while not self.encoding.valued and last < len(ids) and ids[last] >= self._first:
                 last += 1
             if self.encoding.valued:
-                out.append((values or {}).get(place, "<?>"))
+                behind = place > 0 and ids[place - 1] >= self._first  # a number no text has: they would read as one
+                out.append("<?>" if behind else (values or {}).get(place, "<?>"))
             else:
                 tokens = [self.encoding.vocabulary[i - self._first] for i in ids[place:last]]
                 out.append(self.encoding.read(tokens) or "<?>")

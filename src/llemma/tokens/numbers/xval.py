@@ -9,17 +9,24 @@ from __future__ import annotations
 import numpy as np
 
 from llemma.tokens.numbers.encoding import Valued
+from llemma.tokens.numbers.scanner import Number
 from llemma.tokens.numbers.values import Values
+
+MOST = 1e15  # scaled value: squares, and squares of gradients, must stay finite in single precision
 
 
 class XVal(Valued):
     """The value itself, times ``scale``."""
 
     name = "xval"
-    low, high, resolution, lossless = "0", "1.8e308", "that of the head, about 1e-3", False
+    low, resolution, lossless = "0", "that of the head, about 1e-3", False
 
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale
+        self.high = f"{MOST / scale:.3g}"
+
+    def holds(self, number: Number) -> bool:
+        return abs(number.float) * self.scale <= MOST
 
     def shown(self, values: Values) -> np.ndarray:
         return values.double[:, None] * self.scale
