@@ -298,4 +298,5 @@ def test_the_page_shows_a_comparison_with_its_curves_and_not_its_models(tmp_path
     page = render([tmp_path / "numbers"])
     assert "addition2, test: exact by FLOPs" in page and "stated probability" in page and page.count("<svg") == 10
     assert "40.0 % [" in page and "25.0 % [20.0, 30.0]" in page and "1e9 is outside its range" in page
+    assert "mathdefault" not in page and ">0.1<" in page  # ticks that people read
     assert "<script>alert" not in page and "<img" not in page and "digits-0" not in page

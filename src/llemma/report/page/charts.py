@@ -19,7 +19,7 @@ from llemma.errors import MissingDependency
 from llemma.records import Metric
 from llemma.report.page.numbers import Drawn
 from llemma.report.page.training import Point, Training, smoothed
-from llemma.report.units import count, one_line, percent
+from llemma.report.units import count, one_line, percent, significant
 
 # Building the font cache and an unwritable home are told through logging; the page has its own font anyway.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
@@ -28,7 +28,7 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 except ModuleNotFoundError as error:
     raise MissingDependency("matplotlib", install='pip install "llemma[page]"') from error
 
@@ -238,13 +238,16 @@ def curves(drawn: Drawn, name: str) -> Markup | None:
         for i, (encoding, points) in enumerate(drawn.lines.items()):
             axes.plot(*zip(*points, strict=True), **_look(i), label=_label(encoding))
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
-        axes.minorticks_off()
         if drawn.share:
             axes.set_ylim(-0.02, 1.02)
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
         elif min(values) > 0:
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: significant(value)))
+        axes.minorticks_off()
         axes.set_xlabel(_label(drawn.across))
         axes.set_ylabel(_label(drawn.up))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
