@@ -92,12 +92,9 @@ class Tables:
         found = summary([self._columns(row, test) for row in rows])
         words = [row["words_loss"][test] for row in rows if row.get("words_loss")]
         if words:
-            lost = None in words  # a model that diverged has none
-            found["words_loss"] = (
-                dict.fromkeys(("mean", "low", "high"))
-                if lost
-                else {"mean": float(np.mean(words)), "low": min(words), "high": max(words)}
-            )
+            lost = [float("nan") if loss is None else loss for loss in words]  # None: the model diverged
+            of = {"mean": np.mean(lost), "low": np.min(lost), "high": np.max(lost)}
+            found["words_loss"] = {k: _finite(v) for k, v in of.items()}
         return line | {k: found[k] for k in self.task.figures if k in found}
 
     def _columns(self, row: Mapping[str, Any], test: str) -> dict[str, np.ndarray]:
