@@ -14,14 +14,16 @@ TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 # where `make run` leaves its runs
 TOUR := runs/tour
 PYTEST := $(BIN)/python -m pytest -q
+# every test of this machine's kind, file by file, the longest first (tests/conftest.py)
+ALL := -m "not gpu and not network"
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 
 run: $(VENV)/.installed ## install, run the tour, print where the report is
 	@$(BIN)/llemma tour run=$(TOUR)
 	@report=$$(find "$(TOUR)" -maxdepth 2 -name '*.html' | head -n 1); echo "report: $${report:-none was written in $(TOUR)}"
 
 test: $(VENV)/.installed-dev check ## install, check, every test of this machine's kind
-	$(PYTEST) -n 2
-	$(PYTEST) -n 2 -m "slow and not gpu and not network"
+	$(PYTEST) $(WORKERS) $(ALL)
 
 check: $(VENV)/.installed-dev ## ruff, formatting, types
 	@$(BIN)/ruff check .
@@ -32,7 +34,7 @@ bench: $(VENV)/.installed-dev ## run the scripts in bench/, print their tables
 	@for script in $(wildcard bench/[a-z]*.py); do echo "== $$script"; $(BIN)/python "$$script"; done
 
 docs: $(VENV)/.installed-dev ## run every command and example of README.md and docs/
-	$(PYTEST) tests/test_docs.py tests/test_architecture.py
+	$(PYTEST) $(ALL) tests/test_docs.py tests/test_architecture.py
 
 lock: ## newest allowed versions into constraints.txt
 	@$(find_python); rm -rf $(VENV)/lock; "$$python" -m venv $(VENV)/lock

@@ -33,7 +33,7 @@ from llemma.config import resolve, setting
 from llemma.models.attention import causal
 from llemma.models.llama import Llama, LlamaConfig, initialise
 from llemma.train.config import ModelSizes, OptimConfig
-from llemma.train.device import bf16_is_fast, set_threads
+from llemma.train.device import bf16_is_fast, keep_freed_memory, set_threads
 from llemma.train.optim import adamw
 
 SIZES = ModelSizes()
@@ -296,6 +296,7 @@ def contenders(s: Settings, bf16: bool) -> dict[str, Callable[[], float]]:
 def main() -> None:
     s = resolve(Settings, words=sys.argv[1:])
     set_threads(s.threads)
+    keep_freed_memory()  # as `llemma train` does; serves all contenders
     transformers.logging.set_verbosity_error()
     torch.manual_seed(0)
     bf16 = s.precision == "bf16" or (s.precision == "auto" and bf16_is_fast())

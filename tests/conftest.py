@@ -27,6 +27,22 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Files that take longest. Several workers take whole files in this order (Makefile: --dist loadfile), so that what a
+# file sets up is set up once, and no worker is left with the longest file when the others have nothing to do any more.
+LONGEST = (
+    "test_tour", "test_lean", "test_bad_input", "test_sandbox_attacks", "test_train", "test_library", "test_docs",
+    "test_engine", "test_corpus_quality", "test_parallel", "test_sandbox", "test_prove_coq", "test_cli",
+    "test_sft_claim", "test_prove_ray", "test_sandbox_command", "test_grade_hostile", "test_kills", "test_doctor",
+    "test_coq_verdicts", "test_openai_backend", "test_bench", "test_tools", "test_worker", "test_html_hostile",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the others as they were."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+
+
 settings.register_profile("llemma", deadline=None, derandomize=True)
 settings.load_profile("llemma")
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tokenizers
 
-from llemma.errors import ConfigError, DataError
+from llemma.errors import ConfigError, DataError, NotHere
 from llemma.records import Document
 from llemma.sources import _licences, code, stack
 
@@ -155,7 +155,7 @@ def test_a_clone_that_lacks_contents_fetches_nothing(checkout, tmp_path):
 
 def test_without_git_it_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"git is not installed .* options\.folders"):
+    with pytest.raises(NotHere, match=r"git is not installed .* options\.folders"):
         read(repositories=(str(tmp_path),))
 
 
@@ -367,6 +367,7 @@ def test_tables_that_cannot_be_read(tmp_path):
 # --- a corpus
 
 
+@pytest.mark.slow
 @needs_git
 def test_a_corpus_of_two_languages(llemma, tmp_path, checkout):
     """From a git repository and a table to shards, by the command line, with both profiles and a list of theorems."""

@@ -182,6 +182,7 @@ def test_a_shelved_goal_is_still_a_goal(coq: CoqProver) -> None:
     assert after(coq, started(coq), "shelve.").goals
 
 
+@pytest.mark.slow
 @needs_coq
 def test_a_tactic_over_its_time_or_memory_costs_only_itself(coq: CoqProver) -> None:
     start = started(coq)

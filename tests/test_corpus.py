@@ -289,6 +289,7 @@ def test_a_second_corpus_can_use_the_tokenizer_of_the_first(built, tmp_path):
         assert (tmp_path / "run" / name).read_bytes() == (built / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_same_recipe_gives_the_same_bytes(built, tmp_path):
     config = json.loads((built / "config.json").read_text())["settings"] | {"run": str(tmp_path / "run")}
     build_corpus(build(CorpusConfig, config))
@@ -303,6 +304,7 @@ def test_a_finished_corpus_is_left_alone(built):
     assert {p: p.stat().st_mtime_ns for p in built.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_build_that_failed_goes_on_after_the_cause_is_mended(tmp_path):
     first = write_jsonl(tmp_path / "a.jsonl", lines(50))
     second = tmp_path / "b.jsonl"
@@ -326,6 +328,7 @@ def tokenizer_file(folder: Path) -> Path:
     return folder / "tokenizer.json"
 
 
+@pytest.mark.slow
 def test_another_tokenizer_in_the_named_file_does_not_mix_with_the_first(tmp_path):
     """Killed between two sources, and meanwhile the tokeniser's file has become another one."""
     good = write_jsonl(tmp_path / "a.jsonl", lines(50))

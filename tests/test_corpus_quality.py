@@ -112,6 +112,7 @@ def test_the_report_shows_what_was_dropped(tmp_path, model):
         assert text in page, text
 
 
+@pytest.mark.slow
 def test_one_process_and_several_write_the_same(tmp_path, model):
     for file in range(5):
         write(tmp_path / "pages", 8, file=file)
@@ -120,6 +121,7 @@ def test_one_process_and_several_write_the_same(tmp_path, model):
     assert snapshot(tmp_path / "1") == snapshot(tmp_path / "2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_finished_parts_are_not_read_again(tmp_path, model, workers):
     for file in range(3):
@@ -168,6 +170,7 @@ def test_a_source_of_which_nothing_is_kept_is_read_again_after_it_is_mended(tmp_
     assert build_corpus(config)["documents"] == 1
 
 
+@pytest.mark.slow
 def test_a_plan_says_what_would_be_done_and_writes_nothing(tmp_path, model, llemma):
     for file in range(3):
         write(tmp_path / "pages", 2, file=file)
@@ -215,6 +218,7 @@ def page(body: str) -> str:
     return f"<html><head><title>A page</title></head><body><main>{body}</main></body></html>"
 
 
+@pytest.mark.slow
 def test_a_recipe_goes_from_web_pages_to_tokens(tmp_path, model):
     """The example recipe, on pages with formulas, pages of prose and an empty one; in parts, by two processes."""
     pytest.importorskip("selectolax")

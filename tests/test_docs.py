@@ -86,14 +86,16 @@ def check_output(promised: tuple[str, ...], got: str) -> None:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory) -> dict[str, str]:
-    """``llemma`` and ``python`` on the path are those under test, installed or not."""
+    """``llemma`` and ``python`` on the path are those under test; benchmark files are not there."""
     folder = tmp_path_factory.mktemp("bin")
     for name, module in (("llemma", "-m llemma "), ("python", "")):
         (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {module}"$@"\n')
         (folder / name).chmod(0o755)
-    return os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    found = {name: value for name, value in os.environ.items() if name != "LLEMMA_DATA"}
+    return found | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
 
+@pytest.mark.slow
 @every_page
 @pytest.mark.timeout(300)
 def test_what_the_page_says_works(page, tmp_path, environment):
@@ -115,8 +117,9 @@ def test_what_the_page_says_works(page, tmp_path, environment):
         elif block.info == "python":
             (tmp_path / "_block.py").write_text("\n" * block.line + block.text, encoding="utf-8")
             done = subprocess.run(
-                [sys.executable, "_block.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
-            )
+                [sys.executable, "_block.py"],
+                cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
+            )  # fmt: skip
             assert done.returncode == 0, f"{where}\n{done.stdout}{done.stderr}"
         else:
             assert block.info in ("", "text", "toml", "layers", "console no-test"), f"{where}: {block.info}?"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,12 +42,23 @@ def without(hidden: list[str], *words: str, cwd: Path, metadata: bool = True) ->
     )
 
 
-def checks(folder: Path, hidden: list[str], metadata: bool = True) -> dict[str, dict]:
-    done = without(hidden, "doctor", "--json", cwd=folder, metadata=metadata)
-    assert "Traceback" not in done.stderr, done.stderr
-    found = json.loads(done.stdout)
-    assert found["ok"] == (done.returncode == 0)
-    return {check["name"]: check for check in found["checks"]}
+@pytest.fixture(scope="module")
+def checks(tmp_path_factory) -> Callable[..., dict[str, dict]]:
+    """``checks("torch", …)``: what the command says where these packages are hidden; takes seconds, so asked once."""
+    folder = tmp_path_factory.mktemp("doctor")
+
+    @functools.cache
+    def told(*hidden: str, metadata: bool = True) -> dict[str, dict]:
+        done = without(list(hidden), "doctor", "--json", cwd=folder, metadata=metadata)
+        assert "Traceback" not in done.stderr, done.stderr
+        found = json.loads(done.stdout)
+        assert found["ok"] == (done.returncode == 0)
+        return {check["name"]: check for check in found["checks"]}
+
+    return told
+
+
+SOME = ("torch", "tokenizers", "jinja2", "latex2mathml", "scipy")  # a part of what each extra brings
 
 
 def test_this_machine_is_ready():
@@ -69,41 +82,43 @@ def test_the_sandbox_is_named_with_its_tier(tmp_path):
     ]
 
 
-def test_a_fault_has_a_remedy_and_what_works_has_none(tmp_path):
-    every = {name: check for hidden in ([], [*EXTRA_OF, "scipy"]) for name, check in checks(tmp_path, hidden).items()}
-    assert len(every) > 6
-    for check in every.values():
+@pytest.mark.slow
+@pytest.mark.parametrize("hidden", [(), SOME, (*EXTRA_OF, "scipy")], ids=["nothing", "some", "all"])
+def test_a_fault_has_a_remedy_and_what_works_has_none(checks, hidden):
+    assert len(checks(*hidden)) > 6
+    for check in checks(*hidden).values():
         assert check["detail"]
         assert bool(check["remedy"]) != check["ok"], check
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hidden", "name", "remedy"),
     [
-        (["torch"], "extra [train]", 'pip install "llemma[train]"'),
-        (["tokenizers"], "extra [train]", 'pip install "llemma[train]"'),
+        (["torch", "tokenizers"], "extra [train]", 'pip install "llemma[train]"'),
         (["jinja2", "latex2mathml"], "extra [page]", 'pip install "llemma[page]"'),
         (["scipy"], "mathematical code", 'pip install "llemma[tour]"'),
     ],
 )
-def test_a_missing_package_is_named_with_the_command_that_brings_it(tmp_path, hidden, name, remedy):
-    done = without(hidden, "doctor", "--json", cwd=tmp_path)
-    assert done.returncode == 1, "a finished examination that found a fault"
-    check = next(c for c in json.loads(done.stdout)["checks"] if c["name"] == name)
+def test_a_missing_package_is_named_with_the_command_that_brings_it(checks, hidden, name, remedy):
+    check = checks(*SOME)[name]
     assert not check["ok"]
     assert all(package in check["detail"] for package in hidden)
+    assert not any(package in check["detail"] for package in SOME if package not in hidden)
     assert check["remedy"] == remedy
 
 
-def test_a_package_that_is_there_but_does_not_load_is_no_crash(tmp_path):
-    found = checks(tmp_path, ["torch"], metadata=False)
+@pytest.mark.slow
+def test_a_package_that_is_there_but_does_not_load_is_no_crash(checks):
+    found = checks("torch", metadata=False)
     assert not found["training"]["ok"]
     assert "No module named 'torch'" in found["training"]["detail"]
     assert "pip install" in found["training"]["remedy"]
 
 
-def test_without_torch_nothing_is_said_of_gpus(tmp_path):
-    assert not {"GPU", "bf16 on the CPU"} & checks(tmp_path, ["torch"]).keys()
+@pytest.mark.slow
+def test_without_torch_nothing_is_said_of_gpus(checks):
+    assert not {"GPU", "bf16 on the CPU"} & checks(*SOME).keys()
 
 
 def write_recipe(folder: Path) -> None:
@@ -133,8 +148,11 @@ def test_a_verb_that_misses_a_package_says_what_to_install(tmp_path, hidden, wor
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["list"], ["eval", "--help"], ["train", "--help"], ["tour", "--help"], ["doctor"]]
-)
+    "words",
+    [["--help"], ["list"], ["eval", "--help"], ["train", "--help"], ["tour", "--help"],
+     pytest.param(["doctor"], marks=pytest.mark.slow)],
+    ids=" ".join,
+)  # fmt: skip
 def test_what_needs_no_extra_works_without_them(tmp_path, words):
     done = without(list(EXTRA_OF), *words, cwd=tmp_path)
     assert done.returncode == (1 if words == ["doctor"] else 0), done.stderr

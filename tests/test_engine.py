@@ -53,6 +53,7 @@ def written(folder: Path, run: str = "run", **keys: Any) -> Path:
     return folder / "recipe.toml"
 
 
+@pytest.mark.slow
 def test_one_process_and_eight_build_the_same(tmp_path):
     found = sources(tmp_path)
     for workers in (1, 8):
@@ -123,6 +124,7 @@ def odd(folder: Path, mode: str, workers: int = 2) -> CorpusConfig:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["die once", "busy once"])
 def test_a_unit_that_loses_its_process_once_is_done_again(tmp_path, mode):
     assert build_corpus(odd(tmp_path, mode))["documents"] == 30
@@ -136,6 +138,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "message", "tries"), FAILURES, ids=[mode for mode, _, _ in FAILURES])
 def test_a_unit_that_fails_is_named_and_the_others_are_done(tmp_path, mode, message, tries):
     events: list[Event] = []
@@ -179,6 +182,7 @@ def settings(run: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_file_with_other_content_is_refused_by_name_until_it_is_deleted(tmp_path):
     config = stopped(tmp_path / "run", tmp_path)
     path = tmp_path / "run" / "parts" / "a-00001.jsonl"
@@ -191,6 +195,7 @@ def test_a_file_with_other_content_is_refused_by_name_until_it_is_deleted(tmp_pa
     assert (tmp_path / "run" / "manifest.json").exists()
 
 
+@pytest.mark.slow
 def test_a_lost_file_whose_input_has_changed_is_refused(tmp_path):
     config = stopped(tmp_path / "run", tmp_path)
     (tmp_path / "run" / "parts" / "a-00001.jsonl").unlink()
@@ -221,6 +226,7 @@ def test_a_full_disk_stops_the_build_with_one_line(tmp_path):
     assert "a-00000.jsonl: the file would pass the size limit" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_part_that_may_not_be_read_is_named(tmp_path):
     found = sources(tmp_path)
     (tmp_path / "a" / "3.jsonl").unlink()
@@ -340,7 +346,58 @@ def test_an_optional_source_whose_folder_has_nothing_of_it_is_left_out(tmp_path)
     (tmp_path / "empty").mkdir()
     options = {"packages": [], "folders": [str(tmp_path / "empty")]}
     found = sources(tmp_path, parts=1) | {"code": {"options": options, "optional": True}}
-    assert build_corpus(recipe(tmp_path / "run", found, workers=1))["left_out"] == {"code": "not on this machine"}
+    why = build_corpus(recipe(tmp_path / "run", found, workers=1))["left_out"]["code"]
+    assert why == "not on this machine: source code: nothing to read; check its options"
+
+
+BROKEN = """
+from dataclasses import dataclass
+from llemma.errors import DataError
+@dataclass(frozen=True)
+class Options:
+    pass
+def parts(options):
+    raise DataError("the list of parts is damaged")
+def documents(options):
+    return iter(())
+"""
+
+
+def test_an_optional_source_that_is_there_but_broken_is_said(tmp_path):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    found = sources(tmp_path, parts=1) | {"odd": {"kind": str(tmp_path / "broken.py"), "optional": True}}
+    with pytest.raises(DataError, match="the list of parts is damaged"):
+        build_corpus(recipe(tmp_path / "run", found, workers=1))
+
+
+@pytest.mark.parametrize("finished", [False, True], ids=["stopped", "finished"])
+def test_a_changed_folder_of_code_is_noticed(tmp_path, finished):
+    (tmp_path / "mine").mkdir()
+    for n in range(3):
+        (tmp_path / "mine" / f"{n}.py").write_text(f"the_answer_{n} = {n}  # as everybody knows\n")
+    found = {"code": {"options": {"packages": [], "folders": [str(tmp_path / "mine")]}}}
+    found["z"] = {"kind": "jsonl", "options": {"paths": [str(tmp_path / "z.jsonl")]}}
+    write_jsonl(tmp_path / "z.jsonl", lines(20))
+    good = (tmp_path / "z.jsonl").read_bytes()
+    if not finished:
+        (tmp_path / "z.jsonl").write_bytes(good + b"{")
+        with pytest.raises(DataError, match="not valid JSON"):
+            build_corpus(recipe(tmp_path / "run", found, workers=1))
+        (tmp_path / "z.jsonl").write_bytes(good)
+    else:
+        build_corpus(recipe(tmp_path / "run", found, workers=1))
+        assert build_corpus(recipe(tmp_path / "run", found, workers=1))["documents"] == 23
+    (tmp_path / "mine" / "1.py").write_text("the_answer_1 = 2  # as everybody knows\n")
+    with pytest.raises(DataError, match=r"source code: its input has changed since this .*; use run=OTHER or delete"):
+        build_corpus(recipe(tmp_path / "run", found, workers=1))
+
+
+def test_a_finished_corpus_is_not_given_for_other_input(tmp_path):
+    found = sources(tmp_path, parts=2)
+    build_corpus(recipe(tmp_path / "run", found, workers=1))
+    write_jsonl(tmp_path / "a" / "2.jsonl", texts(5, 9))
+    with pytest.raises(DataError, match=r"source a: its input has changed since this corpus was finished"):
+        build_corpus(recipe(tmp_path / "run", found, workers=1))
 
 
 def test_a_build_does_not_take_a_folder_with_files_of_others(tmp_path):

@@ -146,7 +146,11 @@ def test_there_are_enough_of_them():
     assert len(CALLS) * len(WRAPPERS) >= 50 and len(set(HANGS)) >= 100
 
 
-@pytest.mark.parametrize("where", ["main thread", "worker thread", "event loop"])
+@pytest.mark.parametrize(
+    "where",
+    ["main thread", pytest.param("worker thread", marks=pytest.mark.slow),
+     pytest.param("event loop", marks=pytest.mark.slow)],
+)  # fmt: skip
 def test_nothing_hangs(where):
     def work() -> float:
         return longest(HANGS)
@@ -211,6 +215,7 @@ COSTLY = {  # each element takes a while; all pairs of them took minutes
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COSTLY)
 def test_all_pairs_of_a_long_list_are_one_judgement(name):
     joint = r"\cup" if name == "intervals" else ", "

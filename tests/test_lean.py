@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -221,6 +222,17 @@ def test_no_honest_proof_is_refused(lean):
 def test_each_layer_refuses_what_is_its_own(lean, text, expected):
     verdict = lean.check_file(Theorem(name="t", statement=FALSE), text, LIMITS)
     assert not verdict.proved and layer(verdict) == expected
+
+
+def test_a_file_with_programs_of_its_own_has_a_worker_for_itself(lean, monkeypatch):
+    """As before Lean 4.28, where a macro could run a program: one worker for both readings, which ends with them."""
+    made, process = [], lean._process
+    monkeypatch.setattr(lean, "_process", lambda part: made.append(process(part)) or made[-1])
+    monkeypatch.setattr(lean, "toolchain", replace(lean.toolchain, number=(4, 27, 0)))
+    theorem = Theorem(name="t", statement="theorem t : two = 2", prelude="def two := 2\n")
+    text = 'macro "finish_it" : tactic => `(tactic| rfl)\ntheorem t : two = 2 := by finish_it\n'
+    assert lean.check_file(theorem, text, LIMITS).proved  # behind the prelude: alone it knows no `two`
+    assert [(one.part, one.starts, one.alive) for one in made] == [("worker", 1, False)]
 
 
 def test_declarations_are_not_believed_either(lean):

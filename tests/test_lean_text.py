@@ -284,3 +284,30 @@ def test_only_what_stands_behind_the_word_is_an_answer(lean, tmp_path):
     finally:
         process.close()
     assert not process.alive
+
+
+def test_two_processes_start_at_the_same_time(lean, tmp_path):
+    """Programs in Lean's place that are ready only when both of them run."""
+    program = tmp_path / "toolchain" / "waits.py"
+    program.write_text(
+        "import pathlib, sys, time\n"
+        "here = pathlib.Path(__file__).parent\n"
+        "(here / pathlib.Path(sys.argv[1]).stem).touch()\n"
+        "while not all((here / part).exists() for part in ('worker', 'judge')): time.sleep(0.01)\n"
+        "word = sys.stdin.readline().strip()\n"
+        "print(word, '{\"ready\": true}', flush=True)\n"
+        "for line in sys.stdin: print(word, line, flush=True)\n"
+    )
+    script(
+        lean,
+        f'case "$1" in --version) echo "{SAYS}";; --run) exec {sys.executable} {program} "$2";; *) echo /none;; esac',
+    )
+    both = [Process(toolchain.find(lean), part, "none") for part in ("worker", "judge")]
+    try:
+        for process in both:
+            process.launch()
+        assert [process.ask({"op": "hello"}, 60) for process in both] == [{"op": "hello"}] * 2
+        assert [process.starts for process in both] == [1, 1]
+    finally:
+        for process in both:
+            process.close()

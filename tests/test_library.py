@@ -76,6 +76,7 @@ def test_lean_accepts_every_proof(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+@pytest.mark.slow
 @needs_coq
 def test_known_proofs_are_paths_of_a_search_and_pass_the_check() -> None:
     prover = open_prover("coq")

@@ -19,7 +19,7 @@ from llemma.models.checkpoint import load_model, model_folder, read_config, save
 from llemma.models.llama import Llama, LlamaConfig, initialise, parameter_count
 from llemma.tokens.tokenizer import train_tokenizer
 
-LENGTHS = (1, 63, 64, 65, 200)  # on both sides of the attention's block of 64 queries
+LENGTHS = (1, 127, 128, 129, 300)  # on both sides of the attention's block of 128 queries
 
 BASE = LlamaConfig(
     vocab_size=331,
@@ -224,12 +224,12 @@ def test_blocked_attention_in_bf16_errs_no_more_than_bf16_does(length: int, key_
 
 
 def test_attention_never_looks_ahead() -> None:
-    q, k, v, _ = attention_inputs(130, 4)
+    q, k, v, _ = attention_inputs(260, 4)
     before = attention.causal(q, k, v)
-    k[:, :, 70:], v[:, :, 70:] = 1e4, float("nan")
+    k[:, :, 140:], v[:, :, 140:] = 1e4, float("nan")
     after = attention.causal(q, k, v)
-    assert torch.equal(before[:, :, :64], after[:, :, :64])  # another block: untouched to the last bit
-    assert torch.isfinite(before).all() and not torch.isfinite(after[:, :, 70:]).any()
+    assert torch.equal(before[:, :, :128], after[:, :, :128])  # another block: untouched to the last bit
+    assert torch.isfinite(before).all() and not torch.isfinite(after[:, :, 140:]).any()
 
 
 def test_the_whole_model_has_the_gradients_of_transformers(tmp_path: Path) -> None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
 
+from llemma.config import to_table
 from llemma.corpus.pipeline import CorpusConfig, TokenizerEntry, build_corpus
 from llemma.errors import ConfigError
 from llemma.models.files import load_tensors, load_weights
 from llemma.models.lora_config import LoraSettings
 from llemma.models.open import open_model
-from llemma.run import read_jsonl
+from llemma.run import read_json, read_jsonl
+from llemma.train.checkpoint import checkpoints
 from llemma.train.config import OptimConfig, TrainConfig
+from llemma.train.job import exported
 from llemma.train.loop import train
 from llemma.train.memory import plan
+from ranks import train_all
 from test_models_hf import COMMON, FAMILIES, loud
 from test_train import settings_in, write_sources
 
@@ -82,6 +88,7 @@ def check(straight: Path, resumed: Path) -> None:
         torch.testing.assert_close(mine, theirs(input_ids=ids).logits, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["qwen2, tied, sliding", "gemma2", "mixtral"])
 def test_other_families_train_in_the_loop_and_resume_to_the_bit(name: str, corpus: Path, tmp_path: Path) -> None:
     config = started(corpus, tmp_path, name)
@@ -105,6 +112,40 @@ def test_adapters_train_in_the_loop_and_resume_to_the_bit(name: str, corpus: Pat
     frozen, merged = load_weights(Path(config.init)), load_weights(straight / "model")
     changed = {n for n in merged if not torch.equal(merged[n], frozen[n])}
     assert changed == {n for n in merged if "_proj." in n and n.endswith("weight")}
+
+
+@pytest.mark.slow
+def test_adapters_of_two_processes_have_the_losses_of_one_and_go_on_from_either(corpus: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="needs peft: pip install '.[train]' -c constraints.txt")
+    jobs, configs = list[dict[str, Any]](), dict[str, TrainConfig]()
+    for name in ("llama", "qwen2"):
+        (tmp_path / name).mkdir()
+        config = replace(started(corpus, tmp_path / name, name), lora=LoraSettings(rank=4), log_every=1, device="cpu")
+        configs[name] = config
+        train(config)
+        train(replace(config, run=tmp_path / name / "1 to 2"), stop_at=4)
+        for ending, changes in {"2": {}, "1 to 2": {}, "2 to 1": {"stop_at": 4}}.items():
+            settings = to_table(replace(config, run=tmp_path / name / ending))
+            jobs.append(json.loads(json.dumps(settings, default=str)) | changes | {"world": 2})
+    train_all(jobs, tmp_path)
+    for name, config in configs.items():
+        train(replace(config, run=tmp_path / name / "2 to 1"))
+        expected = load_weights(config.run / "model")
+        for ending in ("2", "1 to 2", "2 to 1"):
+            run = tmp_path / name / ending
+            assert losses(run) == pytest.approx(losses(config.run), abs=1e-5), run
+            weights = load_weights(run / "model")
+            assert weights.keys() == expected.keys()
+            for key, tensor in weights.items():
+                torch.testing.assert_close(tensor, expected[key], atol=1e-4, rtol=1e-3)
+            assert (run / "model" / "adapter" / "adapter_config.json").is_file()
+        run = tmp_path / name / "2"
+        parts = list(checkpoints(run / "checkpoints")[-1].glob("weights-*"))
+        held = sum(t.numel() for path in parts for t in load_tensors(path).values())
+        assert len(parts) == 2 and held < 0.2 * read_json(run / "metrics.json")["parameters"]  # what learns, once
+        exported(replace(config, run=run, export=tmp_path / name / "exported"))
+        again = load_weights(tmp_path / name / "exported")
+        torch.testing.assert_close(again, load_weights(run / "model"), atol=0, rtol=0)
 
 
 def test_documents_do_not_see_each_other_in_a_run_of_another_family(corpus: Path, tmp_path: Path) -> None:

@@ -139,3 +139,19 @@ def test_what_an_encoding_cannot_write_is_a_line_and_words_have_a_loss(tmp_path,
     tables = json.loads((tmp_path / "metrics.json").read_text())
     losses = {line["encoding"]: line.get("words_loss") for line in tables["text"]["views"]["samples"]["test"]}
     assert 0 < losses["xval"]["mean"] < 10 and losses["the truth to three figures"] is None
+
+
+def test_the_places_of_abacus_alone_are_shifted(tmp_path, capsys):
+    words = [word for word in WORDS if not word.startswith("encodings")]
+    words += ["encodings=abacus,digits-reversed", "train.reference=digits-reversed", "train.offset=3"]
+    assert main(["numbers", "compare", *words, f"run={tmp_path}", "--json"]) == 0
+    capsys.readouterr()
+    offsets = {
+        name: json.loads((tmp_path / "models" / "addition1" / f"{name}-0" / "config.json").read_text())["settings"][
+            "numbers"
+        ]["offset"]
+        for name in ("abacus", "digits-reversed")
+    }
+    assert offsets == {"abacus": 3, "digits-reversed": 0}
+    with pytest.raises(ConfigError, match="offset"):
+        resolve(NumbersConfig, words=["train.offset=-1"])

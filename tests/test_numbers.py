@@ -172,6 +172,12 @@ def test_bits_hold_the_double(value):
     assert read_bits(encoding("bits").features([found])) == [value]
 
 
+@pytest.mark.parametrize("name", sorted(ENCODINGS))
+def test_a_text_without_numbers_has_no_features(name):
+    made = encoding(name)
+    assert made.features([]).shape == (0, made.features([number("7")]).shape[1])
+
+
 def test_xval_is_the_embedding_times_the_value():
     """Golkar et al. 2023, eq. 1: the embedding of [NUM] is multiplied by the value."""
     numbers = [number(s) for s in ("0", "-2.5", "143", "1e3")]

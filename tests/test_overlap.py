@@ -541,6 +541,7 @@ def test_clean_mathematics_raises_no_alarm(math_index: Index) -> None:
     assert [hit for hits in math_index.scan_all(train) for hit in hits] == []
 
 
+@pytest.mark.slow
 @needs_data
 def test_pages_of_documentation_raise_no_alarm(math_index: Index) -> None:
     pytest.importorskip("selectolax")

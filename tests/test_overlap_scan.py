@@ -280,6 +280,15 @@ def test_what_is_missing_is_said_before_any_work(mine: str, tmp_path: Path) -> N
     assert not (tmp_path / "run").exists()
 
 
+def test_a_file_that_is_named_twice_counts_once(mine: str, tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    first, second = (write_jsonl(folder / f"{n}.jsonl", [{"text": CLEAN}]) for n in (1, 2))
+    (tmp_path / "other").symlink_to(folder)
+    assert corpus_files([second, folder, tmp_path / "other" / "1.jsonl"]) == [second, first]
+    assert scan(settings(mine, folder, tmp_path / "run"))["documents"] == 2
+
+
 def test_the_words_of_the_command_line(tmp_path: Path) -> None:
     config = resolve(ScanConfig, words=["benchmark=math,gsm8k", "corpus=a,b", "n=30", "views=normal"])
     assert (config.benchmark, config.n, config.seen) == (("math", "gsm8k"), (30,), ("normal",))

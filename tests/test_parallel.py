@@ -100,11 +100,12 @@ def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same_run(run: Path, other: Path) -> None:
-    """Losses, norms and validation agree step by step, and the weights at the end."""
+    """Losses, also by source, norms and validation agree step by step, and the weights at the end."""
     mine, theirs = list(read_jsonl(run / "rows.jsonl")), list(read_jsonl(other / "rows.jsonl"))
     assert [row["id"] for row in mine] == [row["id"] for row in theirs]
     for a, b in zip(mine, theirs, strict=True):
-        for key in ("loss", "grad_norm", "valid"):
+        assert ("sources" in a) == ("loss" in a)
+        for key in ("loss", "grad_norm", "valid", "sources"):
             assert a.get(key) == pytest.approx(b.get(key), abs=EXACT), (a["id"], key)
     a, b = (load_tensors(folder / "model" / "model.safetensors") for folder in (run, other))
     assert a.keys() == b.keys()
@@ -123,6 +124,7 @@ def shared(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one_and_leave_the_same_model(whole: Path, shared: Path) -> None:
     same_run(shared, whole)
     written = checkpoints(shared / "checkpoints")[-1]
@@ -230,6 +232,7 @@ def test_clipping_scales_to_the_limit_and_never_up() -> None:
 # The guard
 
 
+@pytest.mark.slow
 def test_a_spike_is_left_behind_by_going_back_and_reading_on(tmp_path: Path) -> None:
     """One row in 16 is of another kind: its loss is far off, and the run jumps over it, stopped or not."""
     rng, sources = random.Random(0), {}
@@ -364,7 +367,9 @@ def test_a_run_of_two_processes_is_exported_by_one(corpus: Path, shared: Path, t
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_printed_script_starts_torchrun_and_goes_on_after_kill_9(corpus: Path, memory: Path) -> None:
+def test_the_printed_script_starts_torchrun_whose_workers_end_with_it_and_goes_on_after_kill_9(
+    corpus: Path, memory: Path
+) -> None:
     changes = {"steps": 24, "checkpoint_every": 2}
     config = build(TrainConfig, table(memory / "run", corpus, gpus=2, launch="torchrun", **changes))
     text = script(config)
@@ -379,6 +384,12 @@ def test_the_printed_script_starts_torchrun_and_goes_on_after_kill_9(corpus: Pat
         while not checkpoints(folder):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.002)
+        kill_all(memory, of="torchrun")
+        process.wait()
+        deadline = time.monotonic() + 60
+        while running(memory):  # nobody tells the workers: they see that their parent is gone
+            assert time.monotonic() < deadline, "workers went on without torchrun"
+            time.sleep(0.1)
     finally:
         kill_all(memory)
         process.wait()
@@ -391,17 +402,22 @@ def test_the_printed_script_starts_torchrun_and_goes_on_after_kill_9(corpus: Pat
     same_run(memory / "run", alone(memory / "straight", corpus, **changes))
 
 
-def kill_all(folder: Path) -> None:
-    """kill -9 for every process with the folder in its command line: torchrun's children have sessions of their own."""
-    while found := [
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if int(path.parent.name) != os.getpid() and mentions(path, str(folder))
-    ]:
+def kill_all(folder: Path, of: str = "") -> None:
+    """kill -9 for every process with the folder, and ``of``, in its command line: workers have own sessions."""
+    while found := running(folder, of):
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
+
+
+def running(folder: Path, of: str = "") -> list[int]:
+    """The processes with the folder, and ``of``, in their command line."""
+    return [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if int(path.parent.name) != os.getpid() and mentions(path, str(folder)) and mentions(path, of)
+    ]
 
 
 def mentions(path: Path, text: str) -> bool:

@@ -117,6 +117,7 @@ def test_papers_are_read_some_at_a_time(tmp_path, monkeypatch):
     assert len(list(arxiv.documents(options))) == 18
 
 
+@pytest.mark.slow
 def test_a_corpus_of_a_cut_file_is_the_same_for_any_number_of_processes(tmp_path):
     path = jsonl_file(tmp_path / "a.jsonl", rows(60, ids=False))
     for workers in (1, 3):

@@ -97,6 +97,7 @@ def test_truth_tables_decide_which_cases_are_split() -> None:
 # --- with Coq
 
 
+@pytest.mark.slow
 @needs_coq
 def test_every_law_of_the_table_is_accepted_by_coq() -> None:
     tables = induction.laws()
@@ -112,6 +113,7 @@ def test_every_law_of_the_table_is_accepted_by_coq() -> None:
     assert refused == []
 
 
+@pytest.mark.slow
 @needs_coq
 def test_every_family_is_accepted_by_coq() -> None:
     chosen = []

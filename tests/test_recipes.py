@@ -14,7 +14,7 @@ from llemma.corpus.overlap_items import task_items
 from llemma.corpus.pipeline import CorpusConfig, build_corpus
 from llemma.corpus.plan import plan
 from llemma.corpus.shards import locate, read_manifest
-from llemma.errors import ConfigError, DataError
+from llemma.errors import ConfigError, DataError, NotHere
 from llemma.tokens.tokenizer import train_tokenizer
 
 
@@ -43,6 +43,7 @@ def copies(folder: Path) -> list[str]:
     return [*words, f"tokenizer.path={folder}", "decontaminate.tasks=none", f"run={folder / 'run'}"]
 
 
+@pytest.mark.slow
 def test_the_recipe_of_proof_pile_2(tmp_path, root):
     config = resolve(CorpusConfig, files=[root / "experiments" / "proof-pile-2.toml"], words=copies(tmp_path))
     found = plan(config)
@@ -64,10 +65,11 @@ def test_the_recipe_needs_the_network_or_copies(tmp_path, root, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     train_tokenizer(lines(50), 300).save(tmp_path)
     words = [f"tokenizer.path={tmp_path}", "decontaminate.tasks=none"]
-    with pytest.raises(ConfigError, match=r"HF_HUB_OFFLINE is set; give options\.path of a copy"):
+    with pytest.raises(NotHere, match=r"HF_HUB_OFFLINE is set; give options\.path of a copy"):
         plan(resolve(CorpusConfig, files=[root / "experiments" / "proof-pile-2.toml"], words=words))
 
 
+@pytest.mark.slow
 def test_the_small_recipe_takes_what_is_there(root, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     config = resolve(CorpusConfig, files=[root / "experiments" / "proof-pile-small.toml"])
@@ -75,11 +77,13 @@ def test_the_small_recipe_takes_what_is_there(root, monkeypatch, tmp_path):
     there = {name.removeprefix("source ") for name in found if name.startswith("source ")}
     assert {"problems", "python", "prose", "stdlib"} <= there
     assert there | set(found["left out"]) == set(config.sources) and not there & set(found["left out"])
+    assert all(why.startswith("not on this machine: ") for why in found["left out"].values())
     assert all(config.sources[name].optional for name in found["left out"])
     assert sum(entry["share"] for entry in found["mixture"].values()) == pytest.approx(1, abs=1e-4)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_is_left_out_leaves_fixed_shares_as_they_are(tmp_path):
     """A trainer divides weights by their sum: with a source missing they must still sum to 1."""
     found = {n: {"kind": "jsonl", "options": {"paths": [str(write_jsonl(tmp_path / f"{n}.jsonl", lines(40, word=n)))]}}
@@ -90,6 +94,7 @@ def test_what_is_left_out_leaves_fixed_shares_as_they_are(tmp_path):
     assert {n: round(s["weight"], 6) for n, s in manifest["sources"].items()} == {"a": 0.9, "b": 0.1}
 
 
+@pytest.mark.slow
 def test_a_source_that_is_not_there_is_left_out_only_where_it_may_be(tmp_path):
     sources = {
         "a": {"kind": "jsonl", "options": {"paths": [str(write_jsonl(tmp_path / "a.jsonl", lines(40)))]}},
@@ -99,7 +104,10 @@ def test_a_source_that_is_not_there_is_left_out_only_where_it_may_be(tmp_path):
     }
     manifest = build_corpus(recipe(tmp_path / "run", sources, train_tokens=1000))
     assert manifest["left_out"] == {
-        "b": "not on this machine", "c": "not on this machine", "d": "no document left (1 × too short)",
+        "b": f"not on this machine: {tmp_path / 'nothing'}: no such file or folder; check the path",
+        "c": "not on this machine: package 'no_such_package' is not installed; "
+             "install it with: pip install no_such_package",
+        "d": "no document left (1 × too short)",
     }  # fmt: skip
     assert manifest["sources"].keys() == manifest["mixture"].keys() == {"a"}
     sources["b"]["optional"] = False
@@ -113,6 +121,7 @@ BAD = [
     ({"sources": {"generated": {}}, "test_share": 1}, r"test_share=1\.0 must lie in 0\.\.1"),
     ({"sources": {"generated": {}}, "test_share": 0.5, "valid_share": 0.5}, "leave no document to train on"),
     ({"sources": {"generated": {}}, "train_tokens": -1}, "train_tokens=-1 must be at least 0"),
+    ({"sources": {"generated": {}}, "min_bytes": -5}, "min_bytes=-5 must be at least 0"),
     ({"sources": {"generated": {}}, "dedup": {"priority": ["web"]}}, "dedup.priority: no source 'web'"),
     ({"sources": {"generated": {}}, "dedup": {"paragraphs": True}}, "take them out with `llemma dedup` first"),
     ({"sources": {"generated": {}}, "decontaminate": {"tasks": ["mathh"]}}, "unknown task 'mathh'; did you mean math"),

@@ -217,7 +217,8 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path):
         "stages": {text: {"seconds": 0, "bytes": 1} for text in HOSTILE},
     })  # fmt: skip
     train = a_training(tmp_path / "run<script>" / "train$x$")
-    put_rows(train / "rows.jsonl", [{"step": s, "loss": 3 - s, "valid": dict.fromkeys(HOSTILE, s)} for s in (0, 1, 2)])
+    put_rows(train / "rows.jsonl", [{"step": s, "loss": 3 - s, "valid": dict.fromkeys(HOSTILE, s),
+                                    "sources": dict.fromkeys(HOSTILE, s)} for s in (0, 1, 2)])  # fmt: skip
     page = check_page(html := render([tmp_path / "run<script>"]))
     assert "<script>alert(1)</script>" in page.text
     assert "{{ 7*7 }}" in page.text
@@ -252,7 +253,9 @@ def test_values_of_a_wrong_form_are_left_out(tmp_path, value):
         "parameters": value, "final_loss": value,
     }  # fmt: skip
     good = sample("add", "P1", 0, "7")
-    found = [{**good, key: value} for key in good] + [{"step": value, "loss": value, "lr": value, "valid": value}]
+    found = [{**good, key: value} for key in good] + [
+        {"step": value, "loss": value, "lr": value, "valid": value, "sources": value}
+    ]
     found += [{"step": 3, "loss": value, "valid": {"a": value}}, {**good, "grade": {"verdict": value}}]
     found += [{**good, "transcript": {"steps": [value, {"text": "x", "kind": value, "result": value}]}}]
     for verb, name in made.items():
@@ -278,10 +281,12 @@ def test_an_unfinished_run_says_so_and_shows_what_there_is(tmp_path):
 
 def test_a_running_training_is_drawn_again_and_again_until_it_is_finished(tmp_path, monkeypatch):
     run = a_training(tmp_path / "run")
+    start(run, "train", steps=90)
     found = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
     for row in found:
         if "loss" in row:
             row |= {"grad_norm": 0.5, "tokens_per_second": 2000 + row["step"], "eta_seconds": 60.0, "mfu": 0.5}
+            row |= {"memory_bytes": 3 << 30, "sources": {"web": row["loss"], "code": row["loss"] / 2}}
     found.append({"id": "guard-000001", "step": 60, "guard": "back", "to": 40, "reason": "the loss is <b>nan</b>"})
     put_rows(run / "rows.jsonl", found)
     metrics = (run / "metrics.json").read_text()
@@ -298,11 +303,15 @@ def test_a_running_training_is_drawn_again_and_again_until_it_is_finished(tmp_pa
     assert len(seen) == 2 and all(
         'http-equiv="refresh" content="7"' in page and "1 min 00 s to go" in page for page in seen
     )
+    live = " ".join(Reader(seen[0]).text.split())
+    assert "60 of 90 steps" in live and "last loss" in live and "50" in live and "of memory" in live
     html = (run / "report.html").read_text()
     assert 'http-equiv="refresh"' not in html and " s to go" not in html
     for text in (
         "Gradient norm by step",
         "Tokens per second by step",
+        "Training loss of run by source and step",
+        "code: from",
         "50",
         "back to step 40: the loss is &lt;b&gt;nan",
     ):

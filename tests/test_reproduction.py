@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not os.environ.get("LLEMMA_DATA"),
     reason="needs the recordings; enable with: LLEMMA_DATA=../shared/data python -m pytest tests/test_reproduction.py",

@@ -10,14 +10,16 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from llemma import run as run_module
 from llemma.errors import DataError, RunError, explain
-from llemma.run import atomic_write, open_run, read_json, read_jsonl, sha256_file, versions, write_json
+from llemma.run import atomic_file, atomic_write, open_run, read_json, read_jsonl, sha256_file, versions, write_json
 
 ROWS = [{"id": "a", "text": "x²\n\u2028"}, {"id": "b", "n": [1, 2]}, {"id": "ü", "s": 'say "hi"'}]
 
@@ -129,6 +131,23 @@ def test_a_second_process_is_refused_until_the_first_ends(tmp_path):
 
 def disk_full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_threads_that_write_one_file_do_not_disturb_each_other(tmp_path):
+    both = threading.Barrier(2, timeout=30)
+
+    def write(letter: bytes) -> None:
+        with atomic_file(tmp_path / "x") as file:
+            both.wait()
+            for _ in range(100):
+                file.write(letter)
+                file.flush()
+            both.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, (b"a", b"b")))
+    assert (tmp_path / "x").read_bytes() in (b"a" * 100, b"b" * 100)
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_atomic_write_leaves_the_old_file_when_the_disk_is_full(tmp_path, monkeypatch):

@@ -734,6 +734,7 @@ def test_a_sandbox_that_does_not_answer_is_an_error_not_an_outcome(sandbox, mess
 RECORDED = Path(os.environ.get("LLEMMA_DATA", "")) / "recorded" / "rho-math-1b-interpreter_math500_python.jsonl"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (os.environ.get("LLEMMA_DATA") and RECORDED.is_file()),
     reason="needs recorded transcripts: LLEMMA_DATA=FOLDER python -m pytest tests/test_sandbox.py, see docs/sandbox.md",

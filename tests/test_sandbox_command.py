@@ -434,6 +434,7 @@ WALLS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("wall", WALLS)
 def test_a_wall_left_out_is_noticed(wall, scratch, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from llemma.config import resolve
 from llemma.errors import ConfigError, RunError
 from llemma.run import read_json, read_jsonl
 from llemma.sources import generated
-from llemma.train import loop
+from llemma.train import loop, sft
 from llemma.train.batch import Batch
 from llemma.train.config import OptimConfig, TrainConfig, learning_rate
 from llemma.train.guard import GuardConfig
+from llemma.train.job import sources_of
 from llemma.train.loop import train
 from llemma.train.memory import plan
 from llemma.train.sft_config import SftConfig
@@ -73,6 +74,60 @@ def test_answers_are_learned_and_a_resumed_run_has_the_same_bits(settings, tmp_p
     train(parts)
     assert weights(parts.run) == weights(settings.run)
     assert rows_of(parts.run)[-2:] == rows_of(settings.run)[-2:]
+
+
+def test_a_run_that_goes_on_tokenises_nothing_again_unless_what_it_is_made_of_has_changed(settings, model, monkeypatch):
+    train(settings, stop_at=4)
+    (copy,) = (settings.run / "examples").iterdir()
+    first = loop.prepare(settings).rows
+    real, times = sft.Encoder.encode, [0]
+
+    def counted(self, examples):
+        times[0] += 1
+        return real(self, examples)
+
+    monkeypatch.setattr(sft.Encoder, "encode", counted)
+    again = loop.prepare(settings).rows
+    assert times == [0] and again.counts == first.counts and again.fingerprint() == first.fingerprint()
+    for step in range(6):
+        for a, b in zip(astuple(first.batch(step)), astuple(again.batch(step)), strict=True):
+            assert (a is None and b is None) or (np.array_equal(a, b) and a.dtype == b.dtype)
+    loop.prepare(replace(settings, sft=replace(settings.sft, valid_share=0.2, packing=False)))
+    assert times == [0]  # neither decides about ids
+    for changes in ({"sft": replace(settings.sft, length=40)}, {"sft": replace(settings.sft, template="metamath")},
+                    {"context": 100}):  # fmt: skip
+        before = times[0]
+        loop.prepare(replace(settings, **changes))
+        assert times[0] == before + 1, changes
+    rows = settings.sft.files[0].read_text()
+    settings.sft.files[0].write_text(rows + rows.splitlines()[0] + "\n")
+    before = times[0]
+    assert loop.prepare(settings).rows.counts.rows == 62 and times[0] == before + 1
+    settings.sft.files[0].write_text(rows)
+    data = bytearray(copy.read_bytes())
+    data[-1] ^= 1  # of the mask, or a number of a file: only the hash can tell
+    copy.write_bytes(data)
+    before = times[0]
+    assert loop.prepare(settings).rows.counts == first.counts and times[0] == before + 1
+    assert train(settings) is not None  # and writes a whole one
+    before = times[0]
+    loop.prepare(settings)
+    assert times[0] == before
+
+
+def test_packed_examples_of_two_files_have_a_loss_each(settings, tmp_path):
+    other = tmp_path / "words.jsonl"
+    other.write_text("".join(json.dumps({"prompt": f"{i}?", "response": "a b c d " * 3}) + "\n" for i in range(40)))
+    config = replace(settings, sft=replace(settings.sft, files=(*settings.sft.files, other)), steps=6, log_every=1)
+    assert train(config) is not None
+    rows = loop.prepare(config).rows
+    for row in rows_of(config.run):
+        if "loss" in row:
+            batch = rows.batch(row["step"] - 1)
+            found = sources_of(batch)
+            assert set(row["sources"]) == {("sums", "words")[n] for n in set(found.tolist())}
+            share = [np.mean(found == n) * row["sources"].get(name, 0.0) for n, name in enumerate(("sums", "words"))]
+            assert row["loss"] == pytest.approx(sum(share), abs=1e-5)
 
 
 def test_a_plan_counts_the_examples(settings):

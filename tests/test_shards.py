@@ -81,6 +81,7 @@ texts = st.text(max_size=30) | st.sampled_from(["", " ", END, f"a{END}b", "</s>"
 ids = st.text(min_size=1, max_size=8) | st.sampled_from(['"', "\\", "\n", "\ud83d", "\u2028", "a/b.py", "naïve ∑"])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(st.tuples(ids, texts), max_size=12), max_size=4), st.integers(1, 60))
 @example([[("one", "")]], 1)

@@ -64,6 +64,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
     return found.err if code else found.out
 
 
+@pytest.mark.slow
 def test_the_corpus_keeps_the_model_and_its_ids(here):
     assert (here / "corpus" / "tokenizer.model").read_bytes() == (here / "small.model").read_bytes()
     library = sentencepiece.SentencePieceProcessor(model_file=str(here / "small.model"))

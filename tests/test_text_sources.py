@@ -210,8 +210,13 @@ def test_the_source_of_notebooks(tmp_path):
     (tmp_path / "a" / "x.ipynb").write_text(json.dumps(NEW))
     (tmp_path / "b.ipynb").write_text("{}")
     (tmp_path / "c.ipynb").write_text(json.dumps(OLD))
-    found = list(notebook.documents(notebook.Options(paths=(tmp_path,))))
+    (tmp_path / "d.ipynb").write_text(json.dumps({**NEW, "cells": []}))
+    (tmp_path / "e.ipynb").write_text(" " * 100_000)
+    dropped: Counter[str] = Counter()
+    options = notebook.Options(paths=(tmp_path,), max_file_bytes=50_000)
+    found = list(notebook.documents(options, dropped))
     assert [d.id for d in found] == [f"{tmp_path.name}/c.ipynb", f"{tmp_path.name}/a/x.ipynb"]
+    assert dropped == {"JSON, but not a notebook": 1, "no text": 1, "unreadable or too large": 1}
 
 
 # --- formal proofs -------------------------------------------------------------------------------------------------
@@ -243,7 +248,9 @@ def test_files_of_formal_proofs(tmp_path):
         (tmp_path / name).write_text(text)
     (tmp_path / "bad.lean").write_bytes(b"theorem \xff")
     (tmp_path / "gen.v").write_text("(* This file was automatically generated *)\nLemma a : True.\n")
-    found = {d.id.partition("/")[2]: d for d in formal.documents(formal.Options(paths=(tmp_path,)))}
+    dropped: Counter[str] = Counter()
+    found = {d.id.partition("/")[2]: d for d in formal.documents(formal.Options(paths=(tmp_path,)), dropped)}
+    assert dropped == {"another language": 4, "not UTF-8": 1, "says that it was generated": 1}
     assert sorted(found) == sorted(name for name, _, language in FORMAL if language)
     assert found["a.lean"].meta == {"language": "lean", "license": "Apache-2.0", "authors": "A, B"}
     assert found["a.v"].meta == {"language": "coq", "license": "LGPL"} and found["a.v"].text.startswith("(* GNU")
@@ -270,7 +277,9 @@ def test_steps_of_recorded_proofs(tmp_path):
     (tmp_path / "trace" / "and.best_first.jsonl").write_text("".join(json.dumps(row) + "\n" for row in TRACE))
     (tmp_path / "trace" / "open.best_first.jsonl").write_text(json.dumps(TRACE[0]) + "\n")
     (tmp_path / "rows.jsonl").write_text("{}\n")
-    (found,) = formal.documents(formal.Options(traces=(tmp_path,)))
+    dropped: Counter[str] = Counter()
+    (found,) = formal.documents(formal.Options(traces=(tmp_path,)), dropped)
+    assert dropped == {"search without such a step": 1}
     assert found.id == f"steps/{tmp_path.name}/trace/and.best_first.jsonl"
     assert found.text == (
         "[PROOF STATE]\n⊢ a ∧ b\n[PROOF STEP]\nsplit\n\n[PROOF STATE]\n⊢ a\n⊢ b\n[PROOF STEP]\nassumption\n"
@@ -300,6 +309,7 @@ def test_extract_knows_papers_and_notebooks(papers):
     assert rows["x.ipynb"]["meta"]["title"] == "Roots"
 
 
+@pytest.mark.slow
 def test_a_recipe_may_use_them(papers, tmp_path):
     table = {
         "sources": {

@@ -226,6 +226,7 @@ def verdicts(run: Path) -> tuple[list[str], list[str]]:
     return [row["grade"]["verdict"] for row in found], [row["scores"]["paper"]["verdict"] for row in found]
 
 
+@pytest.mark.slow
 def test_recorded_programs_from_the_command_to_both_scores_and_again(llemma: Any, tmp_path: Path) -> None:
     task, model, run = task_file(tmp_path, len(RECORDED)), recording(tmp_path), tmp_path / "run"
     done = llemma("eval", task, f"model={model}", f"run={run}", "--json")
@@ -269,6 +270,7 @@ def test_without_a_sandbox_a_recording_is_judged_and_what_must_run_is_an_error(
     assert evaluate(third).tasks[0].errors == 0
 
 
+@pytest.mark.slow
 def test_a_model_with_random_weights_killed_and_resumed(llemma: Any, tmp_path: Path) -> None:
     model = f"hf:{save_tiny(tmp_path / 'model')}"
     words = ("eval", task_file(tmp_path, 8), f"model={model}", "samples=2", "max_tokens=16", "batch=4")
@@ -287,6 +289,7 @@ def test_a_model_with_random_weights_killed_and_resumed(llemma: Any, tmp_path: P
     assert len(rows(tmp_path / "cut")) == 16
 
 
+@pytest.mark.slow
 def test_without_tools_nothing_is_run_and_nothing_made_up_counts(llemma: Any, tmp_path: Path) -> None:
     task, model, run = task_file(tmp_path, len(RECORDED)), recording(tmp_path), tmp_path / "none"
     done = llemma("eval", task, f"model={model}", f"run={run}", "tools=none")

@@ -185,6 +185,7 @@ def test_a_proof_cut_short_or_made_longer_is_refused(statement):
 facts = st.lists(linear, min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(facts, st.fixed_dictionaries({name: st.fractions(-9, 9, max_denominator=3) for name in "xyz"}))
 def test_comparisons_that_hold_somewhere_are_not_refuted(found, point):

@@ -32,9 +32,11 @@ from llemma.run import read_json, read_jsonl
 from llemma.train.checkpoint import checkpoints, load_checkpoint
 from llemma.train.config import ModelSizes, OptimConfig, TrainConfig, learning_rate
 from llemma.train.data import Blocks, Mixture, pattern, permuted, round_keys, validation
+from llemma.train.job import build_model, chosen, prepare
 from llemma.train.loop import train
 from llemma.train.memory import plan
 from llemma.train.optim import adamw, set_rate
+from llemma.train.parallel import ALONE
 
 SIZES = ModelSizes(
     hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1
@@ -152,6 +154,7 @@ def flip(file: Path, place: float = 0.5) -> None:
 # The same bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("stops", [(10,), (5, 10, 15), (7, 13)], ids=str)
 def test_stopped_and_resumed_gives_the_same_bits(
@@ -244,6 +247,35 @@ def test_the_loss_falls_and_the_model_folder_holds_what_was_learnt(settings: Tra
     with torch.no_grad():
         assert model.loss(rows).item() == pytest.approx(trained.metrics["valid"]["lists"], rel=1e-5)
     assert trained.metrics["tokens"] == 120 * 4 * 32
+
+
+@pytest.mark.parametrize("documents", [False, True])
+def test_the_loss_of_each_source_is_that_of_its_rows(documents: bool, settings: TrainConfig, corpus: Path) -> None:
+    config = replace(settings, documents=documents, log_every=1, checkpoint_every=99, steps=2, batch_size=6)
+    train(config)
+    first, second = (row for row in read_jsonl(config.run / "rows.jsonl") if "loss" in row)
+    job = prepare(config)
+    model = build_model(config, job.tokenizer, ALONE)
+    mixed = mixture(corpus, batch_size=6)
+    batch, drawn = job.rows.batch(0), mixed.sources(0)
+    assert len(set(drawn.tolist())) > 1 and mixed.sources(0, 1, 2).tolist() == drawn[3:].tolist()
+    for number, name in enumerate(mixed.names):
+        part = chosen(batch, np.flatnonzero(drawn == number))
+        if len(part.ids):
+            numbers = None if part.documents is None else torch.from_numpy(part.documents)
+            expected = model.loss(torch.from_numpy(part.ids), None, numbers).item()
+            assert first["sources"][name] == pytest.approx(expected, abs=1e-6)
+        else:
+            assert name not in first["sources"]
+    if not documents:  # rows then have equally many targets
+        counts = np.bincount(mixed.sources(1), minlength=len(mixed.names))
+        weighed = sum(second["sources"][n] * c for n, c in zip(mixed.names, counts, strict=True) if c) / 6
+        assert second["loss"] == pytest.approx(weighed, abs=1e-5)
+
+
+def test_one_source_alone_is_not_told_again(settings: TrainConfig, corpus: Path) -> None:
+    train(replace(settings, mixture={mixture(corpus).names[0]: 1.0}, steps=1))
+    assert not any("sources" in row for row in read_jsonl(settings.run / "rows.jsonl"))
 
 
 def test_only_the_newest_checkpoints_stay(settings: TrainConfig) -> None:
@@ -368,6 +400,7 @@ def test_each_block_of_a_source_is_read_once_an_epoch_and_each_epoch_otherwise(c
         assert not np.array_equal(epochs[0], epochs[1])
 
 
+@pytest.mark.slow
 def test_no_block_comes_twice_before_its_source_is_used_up(corpus: Path) -> None:
     manifest = read_manifest(corpus)
     owner = {}
@@ -584,6 +617,7 @@ def test_a_run_goes_on_only_from_the_same_init(settings: TrainConfig, finished: 
         train(config)
 
 
+@pytest.mark.slow
 def test_an_init_with_another_vocabulary_is_refused_before_there_is_a_run(
     settings: TrainConfig, finished: Path, tmp_path: Path
 ) -> None:
@@ -639,6 +673,7 @@ def command(file: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "llemma", "train", str(file), *words]
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_the_plan_and_starts_nothing(settings: TrainConfig, tmp_path: Path, llemma: Any) -> None:
     file = toml(settings, tmp_path / "train.toml")
     done = llemma("train", str(file), "dry_run=true", "--json")
@@ -653,6 +688,7 @@ def limited(size: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.slow
 def test_a_file_size_limit_is_one_clear_line_and_the_checkpoint_before_stays(
     settings: TrainConfig, finished: Path, tmp_path: Path
 ) -> None:
@@ -699,6 +735,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(
     settings: TrainConfig, finished: Path, tmp_path: Path, small_disk: Callable[[int], Path]
 ) -> None:

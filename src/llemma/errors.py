@@ -34,6 +34,10 @@ class DataError(LlemmaError):
         super().__init__(message if told else f"{where}: {message}")
 
 
+class NotHere(DataError):
+    """Input that is not on this machine: no such file or folder, or a folder with nothing of its kind."""
+
+
 class MissingDependency(LlemmaError):
     """An optional package is not installed; ``install`` is the command that installs it."""
 

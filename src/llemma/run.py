@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import subprocess
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from io import FileIO
@@ -36,7 +37,7 @@ def atomic_write(path: Path, data: bytes | str) -> None:
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to write ``path`` into piece by piece: it takes its place at the end, and not at all after an error."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}.part")  # threads may meet here too
     try:
         with naming(path):
             with open(beside, "wb") as file:

@@ -93,12 +93,12 @@ class Toured:
 
 def tour(config: TourConfig, progress: Progress = silent) -> Toured:
     """Run, or go on with, the tour in ``config.run``. Raises what its stages raise."""
-    training = plugins.import_module("llemma.train.loop")
-    page = plugins.import_module("llemma.report.page")
     folder = config.run
     with_gsm8k = _decided(config, "with_gsm8k", lambda: config.gsm8k > 0 and available())
     with_proofs = _decided(config, "with_proofs", lambda: config.theorems > 0 and _coq() == "")
-    recipe, trainings, evaluations = _stages(config, with_gsm8k)
+    recipe, trainings, evaluations = _stages(config, with_gsm8k)  # a mistake is said before torch is loaded
+    training = plugins.import_module("llemma.train.loop")
+    page = plugins.import_module("llemma.report.page")
     decided = {"with_gsm8k": with_gsm8k, "with_proofs": with_proofs}
     with open_run(folder, "tour", to_table(config) | decided, free=("run",)) as run:
         seconds = _Clock(folder / "seconds.json")

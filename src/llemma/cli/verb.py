@@ -31,6 +31,15 @@ class Call:
     progress: Progress
 
 
+def show(call: Call, value: Any, text: Callable[[], str]) -> int:
+    """The result on stdout, as JSON where that was asked for, else as text; the exit code of success."""
+    if call.json:
+        print_json(value)
+    else:
+        print(text())
+    return 0
+
+
 def print_json(value: Any) -> None:
     """A record or plain data as one line of JSON on stdout."""
     print(json.dumps(to_row(value), ensure_ascii=False))

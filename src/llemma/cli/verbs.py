@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from llemma.cli.verb import Call, Verb, print_json
+from llemma.cli.verb import Call, Verb, print_json, show
 
 
 def _tour(call: Call) -> int:
@@ -40,7 +40,8 @@ def _corpus(call: Call) -> int:
     if call.settings.trace:
         from llemma.corpus.trace import trace
 
-        return _show_traced(trace(call.settings.run, call.settings.trace), call.json)
+        traced = trace(call.settings.run, call.settings.trace)
+        return show(call, traced, lambda: str(traced))
     manifest = build_corpus(call.settings, call.progress)
     if call.json:
         shown = {k: v for k, v in manifest.items() if k not in ("samples", "drop_samples")}
@@ -77,14 +78,6 @@ def _dedup(call: Call) -> int:
     for cluster in found["largest"][:3]:
         print(f"cluster of {cluster['size']:,}: {', '.join(cluster['documents'])}")
     print(f"{found['run']}: kept/, removed/, summary.json")
-    return 0
-
-
-def _show_traced(traced: Any, as_json: bool) -> int:
-    if as_json:
-        print_json(traced)
-    else:
-        print(traced)
     return 0
 
 
@@ -126,13 +119,11 @@ def _overlap(call: Call) -> int:
     from llemma.corpus.overlap_scan import scan
 
     found = scan(call.settings, call.progress)
-    if call.json:
-        print_json(found)
-    else:
-        print("\n".join(as_lines(found)))
-        print(f"{found['files']['page']}: the hits with their context")
-        print(f"scores of clean and dirty problems: llemma eval … overlap={call.settings.run}")
-    return 0
+    places = (
+        f"{found['files']['page']}: the hits with their context",
+        f"scores of clean and dirty problems: llemma eval … overlap={call.settings.run}",
+    )
+    return show(call, found, lambda: "\n".join([*as_lines(found), *places]))
 
 
 def _quality(call: Call) -> int:
@@ -160,7 +151,8 @@ def _train(call: Call) -> int:
 
     loop = import_module("llemma.train.loop")
     if call.settings.trace:
-        return _show_traced(loop.trace(call.settings), call.json)
+        traced = loop.trace(call.settings)
+        return show(call, traced, lambda: str(traced))
     if call.settings.launch:
         from llemma.train.launch import script
 
@@ -168,26 +160,21 @@ def _train(call: Call) -> int:
         return 0
     if call.settings.export:
         folder = import_module("llemma.train.job").exported(call.settings)
-        print_json({"model": str(folder)}) if call.json else print(folder)
-        return 0
+        return show(call, {"model": str(folder)}, lambda: str(folder))
     if call.settings.dry_run:
         memory = import_module("llemma.train.memory")
         plan = memory.plan(call.settings)
-        if call.json:
-            print_json(plan)
-        else:
-            print(memory.shown(plan))
-        return 0
+        return show(call, plan, lambda: str(memory.shown(plan)))
     trained = loop.train(call.settings, call.progress)
     if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes: the first speaks for all
         return 0
-    if call.json:
-        print_json({"run": str(call.settings.run), "model": str(trained.model), **trained.metrics})
-    else:
-        figures = trained.metrics
-        loss = "not finite" if figures["final_loss"] is None else f"{figures['final_loss']:.4f}"
-        print(f"loss {loss} after {figures['tokens']:,} tokens; model: {trained.model}")
-    return 0
+    figures = trained.metrics
+    loss = "not finite" if figures["final_loss"] is None else f"{figures['final_loss']:.4f}"
+    return show(
+        call,
+        {"run": str(call.settings.run), "model": str(trained.model), **figures},
+        lambda: f"loss {loss} after {figures['tokens']:,} tokens; model: {trained.model}",
+    )
 
 
 def _convert(call: Call) -> int:
@@ -292,12 +279,8 @@ def _solve(call: Call) -> int:
 def _export(call: Call) -> int:
     from llemma.evaluate.export import export
 
-    written = export(call.settings)
-    if call.json:
-        print_json({"written": [str(path) for path in written]})
-    else:
-        print("\n".join(map(str, written)))
-    return 0
+    written = [str(path) for path in export(call.settings)]
+    return show(call, {"written": written}, lambda: "\n".join(written))
 
 
 def _table(call: Call) -> int:
@@ -359,27 +342,18 @@ def _python(call: Call) -> int:
 
 
 def _prove(call: Call) -> int:
-    from llemma.report.proofs import as_lines
+    from llemma.report.proofs import as_lines, recorded_lines
 
     if call.settings.source.startswith("replay:"):
         from llemma.prove.recorded import recompute
 
         recorded = recompute(Path(call.settings.source.removeprefix("replay:")))
-        if call.json:
-            print_json({"source": call.settings.source, "runs": recorded})
-        else:
-            from llemma.report.proofs import recorded_lines
-
-            print("\n".join(recorded_lines(recorded)))
-        return 0
+        shown = {"source": call.settings.source, "runs": recorded}
+        return show(call, shown, lambda: "\n".join(recorded_lines(recorded)))
     from llemma.prove.prove import prove
 
     result = prove(call.settings, progress=call.progress)
-    if call.json:
-        print_json(result)
-    else:
-        print("\n".join(as_lines(result)))
-    return 0
+    return show(call, result, lambda: "\n".join(as_lines(result)))
 
 
 def _check(call: Call) -> int:
@@ -387,10 +361,7 @@ def _check(call: Call) -> int:
     from llemma.report.proofs import verdict_lines
 
     verdict = check(call.settings)
-    if call.json:
-        print_json(verdict)
-    else:
-        print("\n".join(verdict_lines(verdict)))
+    show(call, verdict, lambda: "\n".join(verdict_lines(verdict)))
     return int(not verdict.proved)
 
 
@@ -400,11 +371,7 @@ def _report(call: Call) -> int:
     settings = call.settings
     page = import_module("llemma.report.page")
     path = page.write_report(list(settings.runs), settings.out, refresh=settings.refresh)
-    if call.json:
-        print_json({"report": str(path)})
-    else:
-        print(path)
-    return 0
+    return show(call, {"report": str(path)}, lambda: str(path))
 
 
 def _list(call: Call) -> int:
@@ -450,11 +417,7 @@ def _numbers(call: Call) -> int:
 
     if call.settings.action == "cards":
         rows = probed.cards(call.settings.encodings)
-        if call.json:
-            print_json({"cards": rows})
-        else:
-            _print_rows(rows)
-        return 0
+        return show(call, {"cards": rows}, lambda: _columns(rows))
     tables: Any
     if call.settings.action == "probe":
         tables = probed.probe(call.settings, call.progress)
@@ -462,33 +425,24 @@ def _numbers(call: Call) -> int:
         from llemma.evaluate.numbers import compare
 
         tables = compare(call.settings, call.progress)
-    if call.json:
-        print_json({"run": str(call.settings.folder), "tasks": tables})
-        return 0
-    for line in (probe_lines if call.settings.action == "probe" else trained_lines)(tables):
-        print(line)
-    return 0
+    lines = probe_lines if call.settings.action == "probe" else trained_lines
+    return show(call, {"run": str(call.settings.folder), "tasks": tables}, lambda: "\n".join(lines(tables)))
 
 
 def _audit(call: Call) -> int:
     from llemma.tokens.numbers import audit
 
     found = audit.audit(call.settings.tokenizers, call.progress)
-    if call.json:
-        print_json({"audits": found})
-        return 0
-    _print_rows(audit.cut_rows(found))
-    print()
-    _print_rows(audit.measure_rows(found))
-    return 0
+    tables = audit.cut_rows(found), audit.measure_rows(found)
+    return show(call, {"audits": found}, lambda: "\n\n".join(map(_columns, tables)))
 
 
-def _print_rows(rows: list[dict[str, Any]]) -> None:
+def _columns(rows: list[dict[str, Any]]) -> str:
     """Rows with the same keys, in columns."""
     lines = [list(rows[0]), *([f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows)]
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)
 
 
 VERBS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ from llemma.records import to_row
 Rows = Mapping[str, Mapping[str, Row]]
 
 
-def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path, guard: Row) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """What is not in the corpus: the row of the held-out guard, and why sources that may be missing are."""
+
+    guard: Row
+    left_out: Mapping[str, str]
+
+
+def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path, aside: Aside) -> dict[str, Any]:
     """Everything about the corpus but the time it took; the same for every engine and after any number of kills."""
     names = [name for name in config.sources if any(row["documents"] for row in _of(rows["tokenise"], name))]
     sources = {name: _source(config, name, rows) for name in names}
@@ -30,11 +39,15 @@ def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path, gua
         "bytes": sum(source["bytes"] for source in sources.values()),
         "tokens": sum(source["tokens"] for source in sources.values()),
         "sources": sources,
-        "left_out": {name: _why(_of(rows["read"], name)) for name in config.sources if name not in names},
+        "left_out": {
+            name: aside.left_out.get(name) or _why(_of(rows["read"], name))
+            for name in config.sources
+            if name not in names
+        },
         "mixture": to_row(mixed),
         "train_tokens": config.train_tokens,
         "duplicates": _duplicates(rows["group"].values()),
-        "held_out": {"tasks": guard["tasks"], "items": guard["items"]},
+        "held_out": {"tasks": aside.guard["tasks"], "items": aside.guard["items"]},
         "stages": {stage: _stage(found.values()) for stage, found in rows.items() if found},
         "shards": [shard for row in rows["pack"].values() for shard in row["shards"]],
         "tokenizer": {"sha256": tokenizer_hash(folder), "vocab_size": tokenizer.vocab_size},
@@ -44,9 +57,7 @@ def manifest(config: CorpusConfig, rows: Rows, tokenizer: Any, folder: Path, gua
 
 
 def _why(read: list[Row]) -> str:
-    """Why a source that may be missing is missing."""
-    if not read:
-        return "not on this machine"
+    """Why nothing is left of a source that was read."""
     dropped = merged(read)["dropped"]
     return f"no document left ({', '.join(f'{n} × {reason}' for reason, n in dropped.most_common(5)) or 'none read'})"
 

@@ -133,7 +133,7 @@ def _batches(documents: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, s
 
 
 def corpus_files(paths: Sequence[Path], run: Path | None = None) -> list[Path]:
-    """The files of a corpus, in a fixed order, without those in the folder ``run``, where the scan writes.
+    """The files of a corpus, each once, in a fixed order, without those in the folder ``run``, where the scan writes.
 
     Raises ConfigError, DataError that say what to do.
     """
@@ -150,7 +150,10 @@ def corpus_files(paths: Sequence[Path], run: Path | None = None) -> list[Path]:
                 where=path,
             )
         found += files
-    return [file for file in found if run is None or not file.resolve().is_relative_to(run.resolve())]
+    once: dict[Path, Path] = {}
+    for file in found:
+        once.setdefault(file.resolve(), file)  # a file that is named twice counts once
+    return [file for place, file in once.items() if run is None or not place.is_relative_to(run.resolve())]
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from llemma.corpus import code_filter, quality
 from llemma.corpus.engine_local import LocalEngine
 from llemma.corpus.engine_ray import RayEngine
 from llemma.corpus.guard import INDEX, guarded_tasks, prepare_guard
-from llemma.corpus.manifest import manifest
+from llemma.corpus.manifest import Aside, manifest
 from llemma.corpus.prepare import (
     Part,
     duplicates_of,
@@ -32,6 +32,7 @@ from llemma.corpus.prepare import (
     read_part,
     source_options,
     split,
+    stamps,
     writable,
 )
 from llemma.corpus.quality_models import QualityConfig, train_models
@@ -40,7 +41,7 @@ from llemma.corpus.shards import dtype_of, read_manifest
 from llemma.corpus.stages import ORDER, Group, Pack, Read, Tokenise, tokenizer_hash
 from llemma.corpus.tokenise import SPLITS
 from llemma.corpus.units import Engine, Row, run_stage
-from llemma.errors import ConfigError, DataError, LlemmaError
+from llemma.errors import ConfigError, DataError, MissingDependency, NotHere, ProverError, explain
 from llemma.records import Document, Event, Progress, silent
 from llemma.run import Run, check_folders, cores, make_folders, open_run
 
@@ -53,9 +54,10 @@ FOLDERS = (*SCRATCH, "shards")
 def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[str, Any]:
     """Build (or finish) the corpus folder ``config.run``; returns its manifest.
 
-    Raises ConfigError for a bad recipe before anything is written, DataError for unreadable input.
+    Raises ConfigError for a bad recipe before anything is written, DataError for unreadable input, and for input that
+    is not what a finished corpus was built from.
     """
-    sources = sources_of(config)
+    found = sources_of(config)
     guarded_tasks(config.decontaminate)  # a wrong name is found before anything is written
     plugins.import_module("llemma.tokens.tokenizer")  # a missing package is said before hours of reading
     given = load_given(config) if config.tokenizer.path else None
@@ -64,12 +66,13 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
     started = time.perf_counter()
     with open_run(config.run, "corpus", _settings(config), free=FREE) as run:
         if (run.folder / "manifest.json").exists():
+            _check_finished(found.parts, run)
             _clear(config, run.folder)
             return read_manifest(run.folder)
         guard = prepare_guard(config.decontaminate, run)  # first: without its data nothing is begun
         make_folders(run.folder, FOLDERS)
         _train_quality(config, progress)
-        sources = {name: [replace(part, guard=guard) for part in parts] for name, parts in sources.items()}
+        sources = {name: [replace(part, guard=guard) for part in parts] for name, parts in found.parts.items()}
         try:
             with _engine(config) as engine:
                 build = _Build(config, sources, run, engine, progress)
@@ -81,11 +84,28 @@ def build_corpus(config: CorpusConfig, progress: Progress = silent) -> Mapping[s
         finally:
             make_folders(run.folder, FOLDERS)  # a process that was ended left it half-written
         held_out = next(row for row in run.rows() if row["id"] == "guard")
-        found = manifest(config, build.rows, tokenizer, run.folder, held_out)
-        found["seconds"] = round(time.perf_counter() - started, 1)
-        run.write_json("manifest.json", found)
+        made = manifest(config, build.rows, tokenizer, run.folder, Aside(guard=held_out, left_out=found.left_out))
+        made["seconds"] = round(time.perf_counter() - started, 1)
+        run.write_json("manifest.json", made)
         _clear(config, run.folder)
-    return found
+    return made
+
+
+def _check_finished(sources: Mapping[str, list[Part]], run: Run) -> None:
+    """Raises DataError where a finished corpus was built from other input than there is now."""
+    then = {row["id"]: row for row in run.rows() if row.get("stage") == "read"}
+    now = {part.id: part for parts in sources.values() for part in parts}
+    for part in now.values():
+        if part.id not in then or then[part.id]["input"] != part.input:
+            raise _changed(part.source, run)
+    for gone in (row for name, row in then.items() if name not in now):
+        raise _changed(gone["source"], run)
+
+
+def _changed(source: str, run: Run) -> DataError:
+    return DataError(
+        f"source {source}: its input has changed since this corpus was finished; use run=OTHER or delete {run.folder}"
+    )
 
 
 def _clear(config: CorpusConfig, folder: Path) -> None:
@@ -116,12 +136,21 @@ def _settings(config: CorpusConfig) -> dict[str, Any]:
     return {key: value for key, value in to_table(config).items() if key not in ("dry_run", "trace")}
 
 
-def sources_of(config: CorpusConfig) -> dict[str, list[Part]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The parts of every source that is there, and of those that may be missing and are, why."""
+
+    parts: Mapping[str, list[Part]]
+    left_out: Mapping[str, str]
+
+
+def sources_of(config: CorpusConfig) -> Sources:
     """The parts of every source that is there; a mistake in the recipe is found here.
 
-    A source that is ``optional`` is left out when its input is not on this machine. Raises DataError, ConfigError.
+    A source that is ``optional`` is left out when its input is not on this machine: no such folder or nothing in it, a
+    package or a prover that is not installed. Raises DataError and ConfigError for anything else that is wrong.
     """
-    found = {}
+    found, left_out = {}, {}
     for name, entry in config.sources.items():
         options = source_options(name, entry.kind, entry.options)
         if entry.rule:
@@ -129,26 +158,30 @@ def sources_of(config: CorpusConfig) -> dict[str, list[Part]]:
         quality.check(entry.quality)
         try:
             pieces = split(name, entry.kind, options)
-        except LlemmaError:  # no such folder, a package or a prover that is not installed
+            if not pieces:
+                raise NotHere(f"source {name}: nothing to read; check its options")
+            signs = stamps(name, entry.kind, options, pieces)
+        except (NotHere, MissingDependency, ProverError) as error:
             if not entry.optional:
                 raise
+            left_out[name] = f"not on this machine: {explain(error)}"
             continue
-        if not pieces and entry.optional:
-            continue
-        if not pieces:
-            raise DataError(f"source {name}: nothing to read; check its options")
-        found[name] = [_part(config, name, number, len(pieces), piece) for number, piece in enumerate(pieces)]
+        found[name] = [
+            replace(_part(config, name, piece), number=number, parts=len(pieces), stamps=sign)
+            for number, (piece, sign) in enumerate(zip(pieces, signs, strict=True))
+        ]
     if not found:
         raise DataError("nothing of this recipe's sources is on this machine")
-    return found
+    return Sources(parts=found, left_out=left_out)
 
 
-def _part(config: CorpusConfig, name: str, number: int, parts: int, options: Any) -> Part:
+def _part(config: CorpusConfig, name: str, options: Any) -> Part:
+    """The first part of a source; the others differ in their number."""
     entry = config.sources[name]
     return Part(
         source=name,
-        number=number,
-        parts=parts,
+        number=0,
+        parts=1,
         kind=entry.kind,
         options=to_table(options),
         rule=entry.rule,

@@ -22,14 +22,14 @@ def plan(config: CorpusConfig) -> dict[str, Any]:
         load_given(config)
     check_engine(config)
     check_folders(config.run, FOLDERS)
-    parts = sources_of(config)
+    sources = sources_of(config)
+    parts = sources.parts
     found: dict[str, Any] = {"run": str(config.run), "engine": _engine(config), "workers": config.workers or cores()}
     for name, mine in parts.items():
         found[f"source {name}"] = _source(config, config.sources[name], mine)
-    left_out = [name for name in config.sources if name not in parts]
     path, dedup = config.tokenizer.path, config.dedup
     return found | {
-        "left out": left_out,
+        "left out": dict(sources.left_out),
         "duplicates": {f.name: _plain(getattr(dedup, f.name)) for f in fields(dedup)} if dedup.enabled else {},
         "held out": list(guarded_tasks(config.decontaminate)),
         "mixture": _mixture(config, parts),

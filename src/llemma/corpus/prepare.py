@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +28,7 @@ from llemma.corpus.units import Row, facts
 from llemma.errors import ConfigError
 from llemma.records import Document, Event, Progress, silent
 from llemma.run import atomic_file, json_line, read_jsonl
+from llemma.sources._files import stamp
 
 DROP_SAMPLES = 3  # dropped documents of each reason that are stored for people to look at
 DROP_SAMPLE_CHARS = 500
@@ -40,7 +41,7 @@ class Part:
     """One part of a source and all that is needed to read and judge it, in any process.
 
     ``dedup`` is None when no signatures are wanted; without ``near`` only equal texts are duplicates; ``guard`` is the
-    index of what must not be in the corpus.
+    index of what must not be in the corpus; ``stamps`` tell whether its files have changed.
     """
 
     source: str
@@ -58,6 +59,7 @@ class Part:
     dedup: DedupConfig | None
     near: bool
     guard: Path | None
+    stamps: tuple[Any, ...] = ()
     stage: str = "read"
 
     @property
@@ -74,10 +76,8 @@ class Part:
 
     @property
     def input(self) -> str:
-        """What it reads, with size and time of the files it names, as a short hash: a resumed build must find it."""
-        files = [path for path in map(Path, self.options.get("paths") or ()) if path.is_file()]
-        stamps = [(stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, files)]
-        return hashlib.sha256(json.dumps([self.options, stamps], sort_keys=True).encode()).hexdigest()[:16]
+        """What it reads, with size and time of its files, as a short hash: a resumed build must find it."""
+        return hashlib.sha256(json.dumps([self.options, self.stamps], sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def out(self) -> Path:
@@ -106,6 +106,22 @@ def split(name: str, kind: str, options: Any) -> list[Any]:
     """The settings of the parts of a source: they yield, one after the other, what the whole would."""
     module = source_module(name, kind)
     return list(module.parts(options)) if hasattr(module, "parts") else [options]
+
+
+def stamps(name: str, kind: str, options: Any, pieces: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """For each part of a source, what tells that its files have changed: of those it names in ``only``, else of all.
+
+    Of a source without ``stamps``: size and time of the files in ``paths``.
+    """
+    module = source_module(name, kind)
+    if not hasattr(module, "stamps"):
+        named = [[path for path in getattr(piece, "paths", ()) if Path(path).is_file()] for piece in pieces]
+        return [tuple(stamp(Path(path)) for path in paths) for paths in named]
+    every = dict(module.stamps(options)) if any(getattr(piece, "only", ()) for piece in pieces) else {}
+    return [
+        tuple(every.get(name) for name in piece.only) if getattr(piece, "only", ()) else tuple(module.stamps(piece))
+        for piece in pieces
+    ]
 
 
 @dataclass(slots=True, kw_only=True)

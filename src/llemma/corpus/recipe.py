@@ -94,7 +94,7 @@ class CorpusConfig:
         for name in self.dedup.priority:
             if name not in self.sources:
                 raise ValueError(f"dedup.priority: no source {name!r} in this recipe")
-        for key, least in (("shard_tokens", 1), ("workers", 0), ("train_tokens", 0)):
+        for key, least in (("shard_tokens", 1), ("workers", 0), ("train_tokens", 0), ("min_bytes", 0)):
             if getattr(self, key) < least:
                 raise ValueError(f"{key}={getattr(self, key)} must be at least {least}")
         for key in ("valid_share", "test_share"):

@@ -188,6 +188,7 @@ def _failure(failed: list[tuple[Unit, Caught]], units: Sequence[Unit]) -> Llemma
 
 _PLAIN: dict[str, Callable[[str], LlemmaError]] = {
     "DataError": DataError,
+    "NotHere": DataError,
     "RunError": RunError,
     "LlemmaError": LlemmaError,
     "ConfigError": LlemmaError,

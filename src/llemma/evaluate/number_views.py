@@ -89,12 +89,12 @@ class Tables:
         if rows[0]["step"]:
             cost = ("samples", "tokens", "flops", "tokens_per_sample", "seconds")
             line |= {k: float(np.mean([row[k] for row in rows])) for k in cost}
-        found = summary([self._columns(row, test) for row in rows])
+        found: dict[str, Any] = summary([self._columns(row, test) for row in rows])
         words = [row["words_loss"][test] for row in rows if row.get("words_loss")]
         if words:
-            lost = [float("nan") if loss is None else loss for loss in words]  # None: the model diverged
-            of = {"mean": np.mean(lost), "low": np.min(lost), "high": np.max(lost)}
-            found["words_loss"] = {k: _finite(v) for k, v in of.items()}
+            lost = None in words  # a model that diverged has none
+            ends = (min(words), max(words)) if len(words) > 1 and not lost else (None, None)
+            found["words_loss"] = {"mean": None if lost else float(np.mean(words)), "low": ends[0], "high": ends[1]}
         return line | {k: found[k] for k in self.task.figures if k in found}
 
     def _columns(self, row: Mapping[str, Any], test: str) -> dict[str, np.ndarray]:

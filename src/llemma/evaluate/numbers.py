@@ -204,7 +204,7 @@ def _training(config: NumbersConfig, of: Task, learner: Learner, seed: int, cost
             task=of.name,
             encoding=learner.encoding,
             ntl=learner.ntl,
-            offset=LONGER if learner.encoding == Abacus.name and "longer" in of.tests else 0,
+            offset=_offset(how, of) if learner.encoding == Abacus.name else 0,
         ),
         run=config.folder / "models" / of.name / f"{learner.name}-{seed}",
         model=ModelSizes(
@@ -227,6 +227,11 @@ def _training(config: NumbersConfig, of: Task, learner: Learner, seed: int, cost
         log_every=how.checkpoint_every,
         valid_batches=1,
     )
+
+
+def _offset(how: TrainedConfig, of: Task) -> int:
+    """By how much Abacus' places are shifted in training: as asked, or as far as a test's numbers are longer."""
+    return how.offset or (LONGER if "longer" in of.tests else 0)
 
 
 def _flops(train: TrainConfig, cost: Cost) -> float:

@@ -129,6 +129,20 @@ class Prefilled:
         return logits
 
 
+class Fed:
+    """Rows of equal length that are fed embedded tokens, call after call, over one cache."""
+
+    def __init__(self, model: Llama, rows: int) -> None:
+        self._model, self._cache, self._used = model, _Cache(model, rows), 0
+        self._start = torch.zeros(rows, dtype=torch.long)
+
+    def __call__(self, embedded: Tensor) -> Tensor:
+        """(B, n, width) the next tokens of each row → the hidden state (B, width) after the last of them."""
+        hidden = _feed(self._model, embedded, self._used, self._start, 0, self._cache)
+        self._used += embedded.shape[1]
+        return hidden
+
+
 def split_prefix(prompts: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
     """The longest prefix of ids that all prompts share, leaving each at least one id of its own."""
     ids = [list(p) for p in prompts]
@@ -245,8 +259,15 @@ def _run_prefix(model: Llama, prefix: list[int], cache: _Cache) -> None:
 
 def _advance(model: Llama, ids: Tensor, used: int, start: Tensor, prefix: int, cache: _Cache) -> Tensor:
     """Feed (B, T) ids at slots used..used+T-1; the logits (B, vocab) after the last of them."""
-    device = model.lm_head.weight.device
-    B, T = ids.shape
+    embedded = model.model.embed_tokens(ids.to(model.lm_head.weight.device))
+    logits: Tensor = model.lm_head(_feed(model, embedded, used, start, prefix, cache))
+    return logits
+
+
+def _feed(model: Llama, x: Tensor, used: int, start: Tensor, prefix: int, cache: _Cache) -> Tensor:
+    """Feed (B, T, width) embedded tokens at slots used..used+T-1; the hidden state (B, width) after the last."""
+    device = x.device
+    B, T, _ = x.shape
     slot = torch.arange(used, used + T)
     position = (prefix + slot[None, :] - start[:, None]).clamp(min=0).to(device)  # (B, T)
     turn = model.rotation(int(position.max()) + 1)[position]
@@ -257,7 +278,6 @@ def _advance(model: Llama, ids: Tensor, used: int, start: Tensor, prefix: int, c
     allowed = (seen >= start[:, None, None]) & (seen <= slot[None, :, None])  # (B, T, slots)
     allowed |= seen == slot[None, :, None]  # padding sees itself: a row with nothing to see would be NaN
     hidden = (~allowed).to(device)
-    x = model.model.embed_tokens(ids.to(device))
     for i, block in enumerate(_blocks(model)):
         attention = block.self_attn
         q, k, v = attention.project(block.input_layernorm(x), turn)
@@ -267,8 +287,8 @@ def _advance(model: Llama, ids: Tensor, used: int, start: Tensor, prefix: int, c
         mixed = _attend(q, own_k, own_v, shared, hidden)
         x = x + attention.o_proj(mixed.transpose(1, 2).flatten(2))
         x = x + block.mlp(block.post_attention_layernorm(x))
-    logits: Tensor = model.lm_head(model.model.norm(x[:, -1]))
-    return logits
+    last: Tensor = model.model.norm(x[:, -1])
+    return last
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, shared: tuple[Tensor, Tensor] | None, hidden: Tensor) -> Tensor:

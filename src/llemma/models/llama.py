@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from llemma.config import setting
 from llemma.models.attention import causal
 from llemma.models.files import save_weights
+from llemma.models.layers import RMSNorm, Rotation, rotate
 from llemma.models.loss import Output, linear_cross_entropy
 from llemma.models.trainable import Trainable, counted, together
 from llemma.run import write_json
@@ -62,37 +63,6 @@ class LlamaConfig:
         return self.hidden_size // self.num_attention_heads
 
 
-class RMSNorm(nn.Module):
-    """Root-mean-square normalisation over the last dimension, computed in fp32 (Zhang & Sennrich 2019)."""
-
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., width) → (..., width), in the dtype that the next matrix product wants."""
-        y = F.rms_norm(x.float(), x.shape[-1:], self.weight.float(), self.eps)
-        kind = x.device.type
-        # cast here, once: under autocast each of the three projections would cast its input again
-        return y.to(torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.weight.dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """Cosines and sines of the rotary angles, each (positions, head_dim), first half repeated."""
-
-    cos: Tensor
-    sin: Tensor
-
-    def __getitem__(self, positions: Tensor | slice) -> Rotation:
-        return Rotation(self.cos[positions], self.sin[positions])
-
-    def to(self, dtype: torch.dtype) -> Rotation:
-        """The same angles in another precision."""
-        return Rotation(self.cos.to(dtype), self.sin.to(dtype))
-
-
 def rotation(config: LlamaConfig, positions: int, device: torch.device | None = None) -> Rotation:
     """The rotary angles of the first ``positions`` positions, in fp32."""
     half = config.head_dim // 2
@@ -103,12 +73,6 @@ def rotation(config: LlamaConfig, positions: int, device: torch.device | None = 
     angle = torch.outer(torch.arange(positions, dtype=torch.float32, device=device), frequency)
     angle = torch.cat((angle, angle), dim=-1)
     return Rotation(angle.cos(), angle.sin())
-
-
-def rotate(x: Tensor, by: Rotation) -> Tensor:
-    """Turn the halves of each head by the position's angle: (..., head_dim) with ``by`` broadcast to it."""
-    first, second = x.chunk(2, dim=-1)
-    return x * by.cos + torch.cat((-second, first), dim=-1) * by.sin
 
 
 class Attention(nn.Module):

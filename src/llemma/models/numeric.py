@@ -23,6 +23,7 @@ from llemma.config import build, to_table
 from llemma.errors import ConfigError, DataError
 from llemma.models.checkpoint import load_tensors, save_tensors
 from llemma.models.convert import resized
+from llemma.models.generate import Fed
 from llemma.models.hf import HfModel
 from llemma.models.llama import Llama
 from llemma.models.number_heads import head_of
@@ -98,6 +99,18 @@ class ValueInput(nn.Module):
             return embedded * given + self.anchor
         mapped: Tensor = self.map(given * self.gain[self.groups])
         return embedded + mapped
+
+
+class _Again:
+    """Any model, fed embedded tokens call after call: all of them pass again each time."""
+
+    def __init__(self, base: Trainable) -> None:
+        self._base = base
+        self._seen: list[Tensor] = []
+
+    def __call__(self, embedded: Tensor) -> Tensor:
+        self._seen.append(embedded)
+        return self._base.hidden(torch.cat(self._seen, 1))[:, -1]
 
 
 class NumericLM(Trainable):
@@ -249,8 +262,11 @@ class NumericLM(Trainable):
         going, total = torch.ones(rows, dtype=torch.bool, device=device), np.zeros(rows)
         read: list[dict[int, str]] = [{} for _ in range(rows)]
         agreed: list[bool | None] = [None] * rows
+        feed = Fed(self.base, rows) if isinstance(self.base, Llama) else _Again(self.base)
+        fed = 0
         for place in range(max_tokens):
-            hidden = self.base.hidden(self.embed(ids, words if self.head is not None else None))[:, -1]
+            embedded = self.embed(ids, words if self.head is not None else None)
+            hidden, fed = feed(embedded[:, fed:]), ids.shape[1]
             logp = self.base.logits(hidden)[:, : self.text.vocab_size].float().log_softmax(-1)
             best, chosen = logp.max(-1)
             total += torch.where(going, best, 0).double().cpu().numpy()

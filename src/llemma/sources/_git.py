@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from llemma.errors import ConfigError, DataError, explain
+from llemma.errors import DataError, NotHere, explain
 
 _OFF = {  # nothing is asked, nothing is fetched, where a clone lacks an object
     "GIT_TERMINAL_PROMPT": "0",
@@ -31,13 +31,11 @@ class Repository:
     """A repository at one commit. ``name`` is OWNER/NAME of its origin, or its folder's name."""
 
     def __init__(self, folder: Path, revision: str = "HEAD") -> None:
-        """Raises ConfigError without git, DataError for a folder that is no repository or lacks the revision."""
+        """Raises NotHere without git or the folder, DataError for one that is no repository or lacks the revision."""
         if shutil.which("git") is None:
-            raise ConfigError(
-                "git is not installed (Debian: apt install git); a checkout can be read by options.folders"
-            )
+            raise NotHere("git is not installed (Debian: apt install git); a checkout can be read by options.folders")
         if not folder.is_dir():
-            raise DataError("no such folder", where=folder)
+            raise NotHere("no such folder", where=folder)
         self.folder = folder.resolve()
         self._open: subprocess.Popen[bytes] | None = None
         wanted = f"{revision}^{{commit}}"

@@ -83,7 +83,8 @@ def rows(
     """Row number, from 1, and row, without the first ``start``; of a Parquet file only the named ``columns`` are read.
 
     ``part`` is one of ``spans``: its rows alone are read, with the numbers that they have in the file. ``file`` is
-    closed at the end. A column that a file lacks is left out of its rows, a line that is no object is an empty row.
+    closed at the end. A column that a file lacks is left out of its rows, a line that is no object is an empty row; an
+    empty file has no rows.
     Raises DataError with file and line for what cannot be read, MissingDependency when zstandard or pyarrow is needed
     and absent.
     """
@@ -114,8 +115,6 @@ def _lines(file: IO[bytes], name: str, start: int, part: Span) -> Iterator[tuple
         raise DataError(f"not valid JSON: {getattr(error, 'msg', error)}", where=f"{name}:{number}") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(explain(error), where=name) from error
-    if number == 0:
-        raise DataError("the file is empty", where=name)
 
 
 @contextlib.contextmanager

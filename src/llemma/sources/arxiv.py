@@ -10,15 +10,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from llemma.config import setting
-from llemma.errors import ConfigError, DataError
+from llemma.errors import ConfigError, NotHere
 from llemma.extract.arxiv import arxiv_id, extract_arxiv, is_arxiv_id
 from llemma.extract.ledger import Extracted
 from llemma.extract.tex import Refusal, TexOptions, clean_project
 from llemma.extract.tex.project import read_folder
 from llemma.records import Document, to_row
+from llemma.sources._files import stamp
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".gz")
 _TEX = (".tex", ".ltx")
@@ -44,7 +45,7 @@ def documents(options: Options, dropped: Counter[str] | None = None) -> Iterator
 
     The id is arXiv's identifier where the name is one, else the path inside the folder that was given. A folder without
     archives that holds TeX is one paper; so is each such folder inside one that holds none.
-    Raises ConfigError without paths, DataError for a path that does not exist.
+    Raises ConfigError without paths, NotHere for a path that does not exist.
     """
     if not options.paths:
         raise ConfigError("source arxiv needs options.paths")
@@ -84,6 +85,13 @@ def parts(options: Options) -> list[Options]:
     return [replace(options, only=tuple(group)) for group in groups] or [options]
 
 
+def stamps(options: Options) -> Iterator[tuple[str, Any]]:
+    """Path of every archive and folder of a paper with what tells that its files have changed."""
+    for place in _places(options.paths):
+        inside = sorted(p for p in place.path.rglob("*") if p.is_file()) if place.path.is_dir() else [place.path]
+        yield str(place.path), [stamp(path) for path in inside]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
     """An archive, a file or the folder of one paper, with the name that its papers' ids begin with."""
@@ -95,7 +103,7 @@ class _Place:
 def _places(paths: Iterable[Path]) -> Iterator[_Place]:
     for path in paths:
         if not path.exists():
-            raise DataError("no such file or folder", where=path)
+            raise NotHere("no such file or folder", where=path)
         yield from _below(path, path.resolve().name)
 
 

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from llemma.config import setting
-from llemma.errors import ConfigError, DataError
+from llemma.errors import ConfigError, MissingDependency, NotHere
 from llemma.records import Document
-from llemma.sources import _git, _licences
+from llemma.sources import _files, _git, _licences
+from llemma.sources._files import UNREAD
 
 STDLIB = "stdlib"
-UNREAD = "unreadable or too large"  # why a file is left out that cannot be read, or exceeds max_file_bytes
 MATHEMATICAL = ("sympy", "numpy", "scipy", "mpmath", "networkx")
 
 
@@ -63,6 +63,9 @@ class _Root(Protocol):
     def licences(self, path: str) -> tuple[str, ...]:
         """What licences the files around say."""
 
+    def stamp(self, path: str) -> Any:
+        """What tells that the file has changed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
@@ -78,7 +81,7 @@ class _File:
 def documents(options: Options, dropped: Counter[str] | None = None) -> Iterator[Document]:
     """One document a file; the id is PACKAGE/path. What is no UTF-8 or not wanted is counted in ``dropped``.
 
-    Raises ConfigError for a package that is not installed, DataError for a folder or repository that does not exist.
+    Raises MissingDependency for a package that is not installed, NotHere for a folder that does not exist.
     """
     dropped = Counter() if dropped is None else dropped
     for file in _judged(options):
@@ -106,6 +109,18 @@ def parts(options: Options) -> list[Options]:
         found[-1].append(name)
         total += size
     return [replace(pinned, only=tuple(names)) for names in found]
+
+
+def stamps(options: Options) -> Iterator[tuple[str, Any]]:
+    """Id of every file with what tells that it has changed; repositories are read at the commit that a part names."""
+    with contextlib.ExitStack() as stack:
+        for root in _roots(replace(options, repositories=()), stack):
+            for path, _ in root.files(_endings(options)):
+                yield f"{root.name}/{path}", root.stamp(path)
+
+
+def _endings(options: Options) -> tuple[str, ...]:
+    return tuple(ending.lower() for ending in options.extensions)
 
 
 def _pinned(entry: str) -> str:
@@ -156,7 +171,7 @@ def _ordered(options: Options, stack: contextlib.ExitStack) -> Iterator[tuple[st
                 raise ConfigError(f"options.only={name}: below none of {', '.join(roots)}")
             yield name, 0, roots[root], name[len(root) + 1 :]
         return
-    endings = tuple(ending.lower() for ending in options.extensions)
+    endings = _endings(options)
     found = [(f"{root.name}/{path}", size, root, path) for root in roots.values() for path, size in root.files(endings)]
     yield from sorted(found, key=lambda item: hashlib.blake2b(os.fsencode(item[0])).digest())
 
@@ -184,7 +199,7 @@ class _Folder:
 
     def __init__(self, name: str, folder: Path, package: str = "") -> None:
         if not folder.is_dir():
-            raise DataError("no such folder", where=folder)
+            raise NotHere("no such folder", where=folder)
         self.name, self._folder, self._package = name, folder, package
         self.about: Mapping[str, Any] = {"package": package} if package else {}
         self._known: dict[Path, tuple[str, ...]] = {}
@@ -216,6 +231,11 @@ class _Folder:
             return ("PSF-2.0",)
         return _licences.of_package(self._package) if self._package else ()
 
+    def stamp(self, path: str) -> Any:
+        if self._package:  # times change whenever it is installed, the files do not
+            return (self._folder / path).stat().st_size
+        return _files.stamp(self._folder / path)
+
     def _licences_in(self, folder: Path) -> tuple[str, ...]:
         if folder not in self._known:
             texts = (
@@ -245,6 +265,9 @@ class _Repository:
         data = self._repository.read(path)
         return data if data is not None and len(data) <= limit else None
 
+    def stamp(self, path: str) -> Any:
+        return self._repository.commit
+
     def licences(self, path: str) -> tuple[str, ...]:
         if self._by_folder is None:
             self._by_folder = {}
@@ -267,10 +290,10 @@ def _identified(texts: Iterator[bytes | None]) -> tuple[str, ...]:
 
 
 def package_folder(package: str) -> Path:
-    """The folder of an installed package (without importing it). Raises ConfigError when it is absent."""
+    """The folder of an installed package (without importing it). Raises MissingDependency when it is absent."""
     if package == STDLIB:
         return Path(sysconfig.get_path("stdlib"))
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(f"package {package!r} is not installed; install it with: pip install {package}")
+        raise MissingDependency(f"package {package!r}", install=f"pip install {package}")
     return Path(next(iter(spec.submodule_search_locations)))

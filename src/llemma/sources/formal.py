@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Literal
 from llemma.config import setting
 from llemma.errors import ConfigError, DataError
 from llemma.records import Document
-from llemma.sources._files import read_limited, walk
+from llemma.sources._files import UNREAD, read_limited, stamp, walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,22 +93,33 @@ class Options:
     steps: Literal["proof", "all"] = setting("proof", "steps on the way to a proof, or every step that was accepted")
 
 
-def documents(options: Options) -> Iterator[Document]:
-    """One document a file (id FOLDER/path) and one a recorded search (id steps/FILE).
+def documents(options: Options, dropped: Counter[str] | None = None) -> Iterator[Document]:
+    """One document a file (id FOLDER/path) and one a recorded search (id steps/FILE); others count in ``dropped``.
 
     Raises ConfigError for an unknown language or without any paths, DataError for a path that does not exist.
     """
     _check(options)
-    yield from _files(options)
-    yield from _steps(options)
+    dropped = Counter() if dropped is None else dropped
+    yield from _files(options, dropped)
+    yield from _steps(options, dropped)
 
 
 def parts(options: Options) -> list[Options]:
     """The settings of parts of ``PART`` files and traces each. Raises as ``documents``."""
     _check(options)
-    names = [name for name, _ in _found(options)] + [f"steps/{name}" for name, _ in _traces(options)]
+    names = [name for name, _ in _every(options)]
     chosen = [name for name in names if not options.only or name in options.only]
     return [replace(options, only=tuple(chosen[at : at + PART])) for at in range(0, len(chosen), PART)]
+
+
+def stamps(options: Options) -> Iterator[tuple[str, Any]]:
+    """Id of every file and trace with what tells that it has changed."""
+    return ((name, stamp(path)) for name, path in _every(options))
+
+
+def _every(options: Options) -> Iterator[tuple[str, Path]]:
+    yield from _found(options)
+    yield from ((f"steps/{name}", path) for name, path in _traces(options))
 
 
 def _check(options: Options) -> None:
@@ -138,18 +150,26 @@ def language_of(name: str, text: str) -> str | None:
     return None
 
 
-def _files(options: Options) -> Iterator[Document]:
+def _files(options: Options, dropped: Counter[str]) -> Iterator[Document]:
     only = set(options.only)
     for name, path in _found(options):
         if only and name not in only:
             continue
         data = read_limited(path, options.max_file_bytes)
+        if data is None:
+            dropped[UNREAD] += 1
+            continue
         try:
-            text = data.decode("utf-8-sig") if data else ""
+            text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
+            dropped["not UTF-8"] += 1
             continue
         language = language_of(path.name, text)
-        if language not in options.languages or (not options.generated and _GENERATED.search(text, 0, 2_000)):
+        if language not in options.languages:
+            dropped["another language"] += 1
+            continue
+        if not options.generated and _GENERATED.search(text, 0, 2_000):
+            dropped["says that it was generated"] += 1
             continue
         yield Document(id=name, text=text, source="formal", meta={"language": language, **_header(text)})
 
@@ -168,16 +188,18 @@ def _header(text: str) -> dict[str, str]:
     return meta
 
 
-def _steps(options: Options) -> Iterator[Document]:
+def _steps(options: Options, dropped: Counter[str]) -> Iterator[Document]:
     only = set(options.only)
     for name, path in _traces(options):
         if only and f"steps/{name}" not in only:
             continue
         rows = list(_rows(path))
         pairs = list(_accepted(rows) if options.steps == "all" else _proof(rows))
-        if pairs:
-            text = "\n".join(f"[PROOF STATE]\n{state}\n[PROOF STEP]\n{tactic}\n" for state, tactic in pairs)
-            yield Document(id=f"steps/{name}", text=text, source="formal", meta={"steps": len(pairs)})
+        if not pairs:
+            dropped["search without such a step"] += 1
+            continue
+        text = "\n".join(f"[PROOF STATE]\n{state}\n[PROOF STEP]\n{tactic}\n" for state, tactic in pairs)
+        yield Document(id=f"steps/{name}", text=text, source="formal", meta={"steps": len(pairs)})
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:

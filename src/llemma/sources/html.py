@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from llemma.config import setting
-from llemma.errors import ConfigError, DataError
+from llemma.errors import ConfigError, DataError, NotHere
 from llemma.extract.files import KINDS, read_limited
 from llemma.extract.html_math import extract_html
 from llemma.records import Document, to_row
+from llemma.sources._files import stamp
 
 PART, MOST_PARTS = 16, 256  # each part lists the folders again
 
@@ -34,7 +36,7 @@ def documents(options: Options, dropped: Counter[str] | None = None) -> Iterator
     """One document a page, folders in sorted order; the id is the path below the folder's name.
 
     Pages without text are left out, and the reasons counted in ``dropped``.
-    Raises ConfigError without paths, DataError for a path that does not exist or a folder without pages.
+    Raises ConfigError without paths, NotHere for a path that does not exist or a folder without pages.
     """
     dropped = Counter() if dropped is None else dropped
     only = set(options.only)
@@ -64,6 +66,11 @@ def parts(options: Options) -> list[Options]:
     return [replace(options, only=tuple(names[at : at + size])) for at in range(0, len(names), size)]
 
 
+def stamps(options: Options) -> Iterator[tuple[str, Any]]:
+    """Id of every page with what tells that its file has changed."""
+    return ((name, stamp(file)) for name, file in _files(options.paths))
+
+
 def _files(paths: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
     if not paths:
         raise ConfigError("source html needs options.paths")
@@ -72,9 +79,9 @@ def _files(paths: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
         if path.is_dir():
             found = sorted(p for p in path.rglob("*") if p.name.lower().endswith(endings) and p.is_file())
             if not found:
-                raise DataError(f"no file here ends in {', '.join(endings)}", where=path)
+                raise NotHere(f"no file here ends in {', '.join(endings)}", where=path)
             yield from ((f"{path.resolve().name}/{p.relative_to(path).as_posix()}", p) for p in found)
         elif path.is_file():
             yield path.name, path
         else:
-            raise DataError("no such file or folder", where=path)
+            raise NotHere("no such file or folder", where=path)

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -21,9 +22,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from llemma.config import setting
-from llemma.errors import ConfigError, DataError, explain
+from llemma.errors import ConfigError, DataError, NotHere, explain
 from llemma.records import Document, Event, Progress, silent
 from llemma.sources import _tables
+from llemma.sources._files import stamp
 from llemma.sources._http import Client, Remote, Streamed, quoted
 
 ENDPOINT = "https://huggingface.co"
@@ -111,22 +113,24 @@ class Options:
 Opener = Callable[[str], IO[bytes]]
 
 
-def documents(options: Options, progress: Progress = silent, *, pause: float = 1.0) -> Iterator[Document]:
+def documents(
+    options: Options, progress: Progress = silent, *, dropped: Counter[str] | None = None, pause: float = 1.0
+) -> Iterator[Document]:
     """One document a row, files in sorted order; the id is FILE:ROW inside the dataset, the same in every run.
 
+    Rows that ``where`` or ``unless`` leave out are counted in ``dropped``.
     Raises ConfigError for settings that cannot be, DataError for what cannot be read or fetched, MissingDependency when
     pyarrow or zstandard is absent. ``pause`` scales the waiting between attempts.
     """
     layout = _layout(options)
+    told = _Told(dropped=Counter() if dropped is None else dropped, progress=progress)
     if options.path is not None:
-        if not options.path.is_dir():
-            raise DataError("no such folder", where=options.path)
-        yield from _documents(options, layout, _local_files(options, layout), _open_local(options.path), progress)
+        yield from _documents(options, layout, _local_files(options, layout), _open_local(options.path), told)
         return
     with closing(_client(options, pause)) as client:
         hub = _Hub(client, options)
         files = _matching(hub.files(), options, layout)
-        yield from _documents(options, layout, files, hub.open, progress)
+        yield from _documents(options, layout, files, hub.open, told)
 
 
 def parts(options: Options) -> list[Options]:
@@ -138,8 +142,6 @@ def parts(options: Options) -> list[Options]:
         return [options]
     layout = _layout(options)
     if options.path is not None:
-        if not options.path.is_dir():
-            raise DataError("no such folder", where=options.path)
         return [
             replace(options, files=glob.escape(name), part=span)
             for name in _local_files(options, layout)
@@ -151,11 +153,26 @@ def parts(options: Options) -> list[Options]:
     return [replace(options, files=glob.escape(name), revision=hub.commit) for name in files]
 
 
+def stamps(options: Options) -> Iterator[tuple[str, Any]]:
+    """Path of every file of a copy with what tells that it has changed; over the network the commit tells that."""
+    if options.path is not None:
+        for name in _local_files(options, _layout(options)):
+            yield name, stamp(options.path / name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """Where is said what was left out, and how far it is."""
+
+    dropped: Counter[str]
+    progress: Progress
+
+
 def _client(options: Options, pause: float = 1.0) -> Client:
     if not options.dataset:
         raise ConfigError("source hub needs options.dataset, or options.path of a copy")
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
-        raise ConfigError("HF_HUB_OFFLINE is set; give options.path of a copy, or unset it")
+        raise NotHere("HF_HUB_OFFLINE is set; give options.path of a copy, or unset it")
     return Client(token=os.environ.get("HF_TOKEN"), pause=pause)
 
 
@@ -182,7 +199,7 @@ def _matching(names: Mapping[str, int], options: Options, layout: Columns) -> di
 
 
 def _documents(
-    options: Options, layout: Columns, files: Mapping[str, int], opened: Opener, progress: Progress
+    options: Options, layout: Columns, files: Mapping[str, int], opened: Opener, told: _Told
 ) -> Iterator[Document]:
     text = options.text or layout.text
     columns = options.meta or layout.meta
@@ -196,7 +213,9 @@ def _documents(
             continue
         start = int(row_number) if options.after and name == last else 0
         figures = {"documents": float(count)}
-        progress(Event(stage="hub", done=done, total=sum(files.values()), unit="bytes", figures=figures, note=name))
+        told.progress(
+            Event(stage="hub", done=done, total=sum(files.values()), unit="bytes", figures=figures, note=name)
+        )
         wanted = [text, *columns] if columns else None
         for number, row in _tables.rows(opened(name), name, columns=wanted, start=start, part=options.part):
             if options.limit and count >= options.limit:
@@ -208,11 +227,12 @@ def _documents(
                 )
             kept = {c: _plain(row[c], c in layout.packed) for c in (columns or row) if c in row and c != text}
             if not _wanted(kept, options):
+                told.dropped["not wanted"] += 1
                 continue
             yield Document(id=f"{name}:{number}", text=row[text], source=options.dataset or "hub", meta=kept)
             count += 1
         done += size
-    progress(Event(stage="hub", done=done, total=done, unit="bytes", figures={"documents": float(count)}))
+    told.progress(Event(stage="hub", done=done, total=done, unit="bytes", figures={"documents": float(count)}))
 
 
 def _wanted(meta: Mapping[str, Any], options: Options) -> bool:
@@ -241,6 +261,8 @@ def _plain(value: Any, packed: bool) -> Any:
 
 def _local_files(options: Options, layout: Columns) -> dict[str, int]:
     assert options.path is not None
+    if not options.path.is_dir():
+        raise NotHere("no such folder", where=options.path)
     names = {p.relative_to(options.path).as_posix(): p.stat().st_size for p in options.path.rglob("*") if p.is_file()}
     return _matching(names, options, layout)
 

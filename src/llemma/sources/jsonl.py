@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llemma.config import setting
-from llemma.errors import ConfigError, DataError, explain
+from llemma.errors import ConfigError, DataError, NotHere, explain
 from llemma.records import Document
 from llemma.sources import _tables
 
@@ -43,9 +43,11 @@ def _files(options: Options) -> Iterator[Path]:
     if not options.paths:
         raise ConfigError("source jsonl needs options.paths")
     for path in options.paths:
+        if not path.exists():
+            raise NotHere("no such file or folder; check the path", where=path)
         files = sorted(p for p in path.rglob("*") if p.is_file() and _is_rows(p.name)) if path.is_dir() else [path]
         if not files:
-            raise DataError("no .jsonl or .parquet files in this folder", where=path)
+            raise NotHere("no .jsonl or .parquet files in this folder", where=path)
         yield from files
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from llemma.config import setting
-from llemma.errors import ConfigError, DataError, explain, nearest
+from llemma.errors import ConfigError, DataError, NotHere, explain, nearest
 from llemma.records import Document
 from llemma.sources import _licences, _tables
-from llemma.sources._files import walk
+from llemma.sources._files import stamp, walk
 
 # What a column means → what it is called: in The Stack v1, The Stack v2, StarCoderData, CodeParrot's GitHub code.
 COLUMNS = {
@@ -78,6 +78,11 @@ def parts(options: Options) -> list[Options]:
     return [options] if options.limit else [replace(options, only=(name,)) for name in names]
 
 
+def stamps(options: Options) -> Iterator[tuple[str, Any]]:
+    """Id of every file with what tells that it has changed."""
+    return ((name, stamp(path)) for name, path in _files(options))
+
+
 def _files(options: Options) -> Iterator[tuple[str, Path]]:
     only, found = set(options.only), False
     for name, path in walk(options.paths, lambda name: name.endswith(_tables.ENDINGS), source="stack"):
@@ -85,7 +90,7 @@ def _files(options: Options) -> Iterator[tuple[str, Path]]:
             found = True
             yield name, path
     if not found:
-        raise DataError(f"no file here ends in {', '.join(_tables.ENDINGS)}", where=options.paths[0])
+        raise NotHere(f"no file here ends in {', '.join(_tables.ENDINGS)}", where=options.paths[0])
 
 
 def _rows(path: Path, options: Options) -> Iterator[tuple[int, Mapping[str, Any]]]:

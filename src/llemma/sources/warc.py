@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llemma.config import setting
-from llemma.errors import ConfigError, DataError
+from llemma.errors import ConfigError, NotHere
 from llemma.extract.html_math import extract_html
 from llemma.extract.prefilter import may_hold_formulas
 from llemma.extract.warc import read_pages
@@ -62,7 +62,9 @@ def _files(paths: tuple[Path, ...]) -> Iterator[Path]:
     if not paths:
         raise ConfigError("source warc needs options.paths")
     for path in paths:
+        if not path.exists():
+            raise NotHere("no such file or folder", where=path)
         files = sorted(p for p in path.rglob("*") if p.name.endswith(_ENDINGS)) if path.is_dir() else [path]
         if not files:
-            raise DataError(f"no file here ends in {', '.join(_ENDINGS)}", where=path)
+            raise NotHere(f"no file here ends in {', '.join(_ENDINGS)}", where=path)
         yield from files

@@ -7,11 +7,14 @@ al., 2022, appendix D; Llemma, section 3.1). The paper's four examples are used 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
+from llemma.config import setting
 from llemma.records import Problem, Sampling, Shot, Task
-from llemma.tasks._prompts import MINERVA, Choice, shots
+from llemma.tasks._data import Dataset, Row, number_of, open_dataset, text_of
+from llemma.tasks._prompts import HELP, MINERVA, Choice, shots
 from llemma.tasks._scoring import equal_classes, key, scorers, strict
 
 STOP = "I hope it is correct."
@@ -48,6 +51,28 @@ EXAMPLES = (
         r"2\sqrt{13}",
     ),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Settings of the task."""
+
+    prompt: Choice = setting("auto", HELP)
+    shots: int | None = setting(None, "examples before the question; none: all of them (4)")
+
+
+def contest(name: str, data: Dataset, options: Options, answer: Callable[[Row, str, str], str]) -> Task:
+    """A task of numbered problems; ``answer`` reads the answer's field. Raises DataError as ``open_dataset`` does."""
+    found = open_dataset(data)
+    problems = [
+        Problem(
+            id=f"{int(number_of(row, 'id', where)):03d}",
+            prompt=text_of(row, "problem", where),
+            answer=answer(row, "answer", where),
+        )
+        for _, where, row in found.numbered()
+    ]
+    return minerva_task(name, problems, found.meta(data), prompt=options.prompt, count=options.shots)
 
 
 def question(text: str) -> str:

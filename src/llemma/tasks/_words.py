@@ -7,10 +7,13 @@ they can be had, else ours, which are in the same form.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
+from llemma.config import setting
 from llemma.records import Problem, Sampling, Shot, Task
-from llemma.tasks._prompts import WORDS, Choice, shots
+from llemma.tasks._data import Dataset, number_of, open_dataset, text_of
+from llemma.tasks._prompts import HELP, WORDS, Choice, shots
 from llemma.tasks._scoring import equal_classes, key, scorers, strict
 
 MAX_TOKENS = 1024  # of the paper's runs
@@ -72,6 +75,24 @@ EXAMPLES = (
         "3",
     ),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Settings of the task."""
+
+    prompt: Choice = setting("auto", HELP)
+    shots: int | None = setting(None, "examples before the question; none: all of them (8)")
+
+
+def pal_task(name: str, data: Dataset, options: Options) -> Task:
+    """A task of problems in the form PAL published them. Raises DataError when they cannot be had or have another."""
+    found = open_dataset(data)
+    problems = [
+        Problem(id=f"{number:04d}", prompt=text_of(row, "input", where), answer=number_of(row, "target", where))
+        for number, where, row in found.numbered()
+    ]
+    return word_task(name, problems, found.meta(data), prompt=options.prompt, count=options.shots)
 
 
 def question(text: str) -> str:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from llemma.config import setting
-from llemma.records import Problem, Task
-from llemma.tasks._data import Dataset, number_of, open_dataset, text_of
-from llemma.tasks._minerva import minerva_task
-from llemma.tasks._prompts import HELP, Choice
+from llemma.records import Task
+from llemma.tasks._data import Dataset, text_of
+from llemma.tasks._minerva import Options, contest
 
 DATA = Dataset(
     file="aime24.jsonl",
@@ -23,23 +19,6 @@ DATA = Dataset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Settings of the task."""
-
-    prompt: Choice = setting("auto", HELP)
-    shots: int | None = setting(None, "examples before the question; none: all of them (4)")
-
-
 def load(options: Options) -> Task:
     """The problems. Raises DataError when they cannot be had or a row is not of this form."""
-    found = open_dataset(DATA)
-    problems = [
-        Problem(
-            id=f"{int(number_of(row, 'id', where)):03d}",
-            prompt=text_of(row, "problem", where),
-            answer=text_of(row, "answer", where),
-        )
-        for _, where, row in found.numbered()
-    ]
-    return minerva_task("aime24", problems, found.meta(DATA), prompt=options.prompt, count=options.shots)
+    return contest("aime24", DATA, options, text_of)

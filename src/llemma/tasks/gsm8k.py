@@ -6,15 +6,11 @@ The rows are those of openai/grade-school-math, the stop string, limit and vote 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from llemma.config import setting
 from llemma.errors import DataError
 from llemma.records import Problem, Task
 from llemma.tasks._data import Dataset, Row, local, open_dataset, text_of
-from llemma.tasks._prompts import HELP, Choice
 from llemma.tasks._scoring import is_number
-from llemma.tasks._words import PAPER_VOTE, word_task
+from llemma.tasks._words import PAPER_VOTE, Options, word_task
 
 DATA = Dataset(
     file="gsm8k_test.jsonl",
@@ -27,14 +23,6 @@ DATA = Dataset(
     hub="openai/gsm8k (main, test)",
     licence="MIT",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Settings of the task."""
-
-    prompt: Choice = setting("auto", HELP)
-    shots: int | None = setting(None, "examples before the question; none: all of them (8)")
 
 
 def load(options: Options) -> Task:

@@ -6,16 +6,14 @@ numbers in another form. The model writes the body after ``# solution in Python:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from llemma.config import setting
 from llemma.errors import ConfigError
 from llemma.grade.paper.programs import GSM8K_PYTHON, gsm8k_program
 from llemma.records import Program, Sampling, Shot, Task
 from llemma.tasks import gsm8k
 from llemma.tasks._programs import strict_value, with_output
-from llemma.tasks._prompts import HELP, PUBLISHED, Choice, Form, Shots, identity, published, split
+from llemma.tasks._prompts import PUBLISHED, Choice, Form, Shots, identity, published, split
 from llemma.tasks._scoring import equal_classes, key, program_scorers
+from llemma.tasks._words import Options
 
 TURN = "\n\n# solution in Python:"
 FORM = Form(head="Q:", turn=TURN, between="\n\n\n\n\n\n")
@@ -49,17 +47,9 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Settings of the task."""
-
-    prompt: Choice = setting("auto", HELP)
-    shots: int | None = setting(None, "examples before the question; none: all of them (8)")
-
-
 def load(options: Options) -> Task:
     """The problems of GSM8K, to be answered by programs. Raises DataError when they cannot be had."""
-    base = gsm8k.load(gsm8k.Options(prompt="own", shots=0))
+    base = gsm8k.load(Options(prompt="own", shots=0))
     examples = _shots(options.prompt, options.shots)
     data = {name: value for name, value in base.meta.items() if name != "shots" and not name.startswith("prompt")}
     return Task(

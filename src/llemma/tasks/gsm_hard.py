@@ -8,14 +8,12 @@ of its authors; whole numbers must be equal.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from llemma.config import setting
 from llemma.records import Grade, Problem, Task
-from llemma.tasks._data import Dataset, number_of, open_dataset, text_of
-from llemma.tasks._prompts import HELP, Choice
+from llemma.tasks._data import Dataset
 from llemma.tasks._scoring import strict
-from llemma.tasks._words import word_task
+from llemma.tasks._words import Options, pal_task
 
 CLOSE = 1e-3
 _DECIMAL = re.compile(r"[-+]?\d{1,30}(?:\.\d{0,30})?")
@@ -33,23 +31,9 @@ DATA = Dataset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Settings of the task."""
-
-    prompt: Choice = setting("auto", HELP)
-    shots: int | None = setting(None, "examples before the question; none: all of them (8)")
-
-
 def load(options: Options) -> Task:
     """The problems. Raises DataError when they cannot be had or a row is not of this form."""
-    found = open_dataset(DATA)
-    problems = [
-        Problem(id=f"{number:04d}", prompt=text_of(row, "input", where), answer=number_of(row, "target", where))
-        for number, where, row in found.numbered()
-    ]
-    task = word_task("gsm_hard", problems, found.meta(DATA), prompt=options.prompt, count=options.shots)
-    return replace(task, grade=grade)
+    return replace(pal_task("gsm_hard", DATA, options), grade=grade)
 
 
 def grade(problem: Problem, text: str) -> Grade:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from llemma.config import setting
 from llemma.records import Problem, Task
 from llemma.tasks._data import Dataset, Row, number_of, open_dataset, text_of
-from llemma.tasks._minerva import PAPER_VOTE, minerva_task
-from llemma.tasks._prompts import HELP, Choice
+from llemma.tasks._minerva import PAPER_VOTE, Options, minerva_task
 from llemma.tasks.math import slug
 
 DATA = Dataset(
@@ -22,14 +18,6 @@ DATA = Dataset(
     hub="HuggingFaceH4/MATH-500",
     licence="MIT",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Settings of the task."""
-
-    prompt: Choice = setting("auto", HELP)
-    shots: int | None = setting(None, "examples before the question; none: all of them (4)")
 
 
 def load(options: Options) -> Task:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from llemma.config import setting
-from llemma.records import Problem, Task
-from llemma.tasks._data import Dataset, number_of, open_dataset, text_of
-from llemma.tasks._prompts import HELP, Choice
-from llemma.tasks._words import word_task
+from llemma.records import Task
+from llemma.tasks._data import Dataset
+from llemma.tasks._words import Options, pal_task
 
 DATA = Dataset(
     file="svamp.jsonl",
@@ -23,19 +19,6 @@ DATA = Dataset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Settings of the task."""
-
-    prompt: Choice = setting("auto", HELP)
-    shots: int | None = setting(None, "examples before the question; none: all of them (8)")
-
-
 def load(options: Options) -> Task:
     """The problems. Raises DataError when they cannot be had or a row is not of this form."""
-    found = open_dataset(DATA)
-    problems = [
-        Problem(id=f"{number:04d}", prompt=text_of(row, "input", where), answer=number_of(row, "target", where))
-        for number, where, row in found.numbered()
-    ]
-    return word_task("svamp", problems, found.meta(DATA), prompt=options.prompt, count=options.shots)
+    return pal_task("svamp", DATA, options)

@@ -20,6 +20,7 @@ class Batch:
     mask: (B, T) bool, which targets count in the loss; None: all of them.
     documents: (B, T + 1) int32, the number of the document each token belongs to, counted within the row; attention
         stays inside a document and its positions start at 0. None: a row is one stream, as in the Llemma recipe.
+    sources: (B, T) integers, the number of the source of each target, for figures; None: nobody asks.
     words: (B, T + 1, 3) int64, the numbers beside ``[NUM]`` (``tokens.numbers.values``); None: the model has no such.
     """
 
@@ -27,6 +28,7 @@ class Batch:
     mask: np.ndarray | None = None
     documents: np.ndarray | None = None
     words: np.ndarray | None = None
+    sources: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         rows, width = self.ids.shape

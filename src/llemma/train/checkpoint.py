@@ -13,12 +13,13 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from llemma.run import read_json, sha256_file, sync_folder, write_json
 from llemma.train.parallel import ALONE, Mesh, part, writes
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+ALIGN = 64  # bytes at which a staged tensor begins
 PATIENCE = 1800  # seconds the lead waits for the other processes' files: a slow disk, not a dead process
 
 
@@ -60,6 +62,48 @@ class _Staged:
     state: Mapping[str, Any]
 
 
+class _Staging:
+    """Room in the machine's memory for copies of a process's tensors, kept from one save to the next."""
+
+    def __init__(self) -> None:
+        self._room: dict[str, Tensor] = {}
+        self._pinned: list[Tensor] = []
+
+    def copied(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors copied; those of a GPU may still be on their way."""
+        lacking = {name: t for name, t in tensors.items() if name not in self._room}
+        if lacking:
+            self._room |= self._reserved(lacking)
+        return {name: self._room[name].copy_(t, non_blocking=True) for name, t in tensors.items()}
+
+    def _reserved(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One piece of memory for all: PyTorch's own pinned memory rounds each tensor up to a power of two.
+
+        For tensors on a GPU it is pinned, where the system allows it: else copies are slower.
+        """
+        ends = list(itertools.accumulate(-(-t.nbytes // ALIGN) * ALIGN for t in tensors.values()))
+        whole = torch.empty(ends[-1], dtype=torch.uint8)
+        if any(t.is_cuda for t in tensors.values()):
+            portable = 1
+            if int(_cuda().cudaHostRegister(whole.data_ptr(), whole.nbytes, portable)) == 0:
+                self._pinned.append(whole)
+        starts = [0, *ends]
+        return {
+            name: whole[start : start + t.nbytes].view(t.dtype).view(t.shape)
+            for start, (name, t) in zip(starts, tensors.items(), strict=False)
+        }
+
+    def close(self) -> None:
+        """Give the memory back."""
+        for whole in self._pinned:
+            _cuda().cudaHostUnregister(whole.data_ptr())
+        self._pinned, self._room = [], {}
+
+
+def _cuda() -> Any:
+    return torch.cuda.cudart()  # type: ignore[no-untyped-call]
+
+
 class Saver:
     """Writes the checkpoints of a run; used by every process of it, in step. Use ``with Saver(...) as saver``."""
 
@@ -67,7 +111,7 @@ class Saver:
         """``background``: the files are written while training goes on; the next save waits for them."""
         self.folder, self.mesh, self.kept, self.background = folder, mesh, kept, background
         self.stalled = 0.0  # seconds that training has waited for checkpoints
-        self._buffers: dict[str, Tensor] = {}
+        self._staging = _Staging()
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: concurrent.futures.Future[None] | None = None
         if mesh.lead:
@@ -104,7 +148,8 @@ class Saver:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         with contextlib.ExitStack() as stack:
-            stack.callback(self._thread.shutdown)
+            stack.callback(self._staging.close)
+            stack.callback(self._thread.shutdown)  # first: it reads what is staged
             if kind is None:
                 self.wait()
                 self.mesh.barrier()
@@ -114,32 +159,25 @@ class Saver:
 
     def _stage(self, step: int, model: Trainable, optimizer: AdamW, state: Mapping[str, Any]) -> _Staged:
         """Copy this process's parts to the machine's memory, into the buffers of the save before."""
-        offsets = dict[str, tuple[int, ...]]()
-
-        def copied(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-            mine = part(tensor.detach())
-            if writes(self.mesh, tensor) and mine.local.numel():
-                offsets[name] = mine.offset
-                yield name, self._copy(name, mine.local)
-
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        weights = dict(pair for name, p in named for pair in copied(name, p))
         moments = {
             f"{name}.{key}": optimizer.state[p][key] for name, p in named if p in optimizer.state for key in MOMENTS
         }
-        staged = dict(pair for name, tensor in moments.items() for pair in copied(name, tensor))
-        updates = max((int(s["step"]) for s in optimizer.state.values()), default=0)
+        mine = {name: part(t.detach()) for name, t in (*named, *moments.items()) if writes(self.mesh, t)}
+        mine = {name: piece for name, piece in mine.items() if piece.local.numel()}
+        copies = self._staging.copied({name: piece.local for name, piece in mine.items()})
+        steps = [s["step"] for s in optimizer.state.values()]
+        updates = int(torch.stack(steps).max()) if steps else 0
         if self.mesh.device.type == "cuda":
             torch.cuda.synchronize(self.mesh.device)
         state = {"step": step, "updates": updates, "world": self.mesh.world, **state}
-        return _Staged(step=step, weights=weights, optimizer=staged, offsets=offsets, state=state)
-
-    def _copy(self, name: str, tensor: Tensor) -> Tensor:
-        kept = self._buffers.get(name)
-        if kept is None:
-            kept = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.device.type == "cuda")
-            self._buffers[name] = kept
-        return kept.copy_(tensor, non_blocking=True)
+        return _Staged(
+            step=step,
+            weights={name: t for name, t in copies.items() if name not in moments},
+            optimizer={name: t for name, t in copies.items() if name in moments},
+            offsets={name: piece.offset for name, piece in mine.items()},
+            state=state,
+        )
 
     def _write(self, model: Trainable, end_id: int | None, staged: _Staged) -> None:
         """Write this process's files; the lead then waits for the others' and makes the checkpoint appear."""
@@ -280,6 +318,12 @@ def export(checkpoint: Path, model: Trainable, folder: Path, *, end_id: int | No
     whole = {name: torch.empty(p.shape, dtype=dtype) for name, p in model.named_parameters()}
     read_into(whole, checkpoint, ALONE)
     model.save(folder, end_id=end_id, state=whole)
+
+
+def load_learned(checkpoint: Path, model: Trainable) -> None:
+    """Fill what learns of a whole model from a checkpoint of any world size. Raises DataError for a damaged one."""
+    checked(checkpoint, ALONE)
+    read_into({name: p for name, p in model.named_parameters() if p.requires_grad}, checkpoint, ALONE)
 
 
 def _hashes(files: list[Path]) -> dict[str, str]:

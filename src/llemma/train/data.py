@@ -67,17 +67,26 @@ class Mixture:
         The shares of all ranks, one below the other, are the batch, whatever ``world`` is. Raises ConfigError when the
         batch cannot be shared out evenly.
         """
+        source, block = self._drawn(*self._share(step, rank, world))
+        rows = np.empty((len(source), self.context + 1), dtype=np.int64)
+        for s in np.unique(source):
+            mine = np.flatnonzero(source == s)
+            self._blocks[s].gather(block[mine], rows, mine)
+        return rows
+
+    def sources(self, step: int, rank: int = 0, world: int = 1) -> np.ndarray:
+        """The numbers of the sources (places in ``names``) of the rows of ``batch``: (batch_size / world,) int64."""
+        first, count = self._share(step, rank, world)
+        return self._pattern[np.arange(first, first + count) % PERIOD]
+
+    def _share(self, step: int, rank: int, world: int) -> tuple[int, int]:
+        """The first sample of a rank's share of a batch, and how many they are."""
         if self.batch_size % world or not 0 <= rank < world:
             raise ConfigError(
                 f"batch_size={self.batch_size} cannot be shared out: rank {rank} of {world}; use a multiple of {world}"
             )
         share = self.batch_size // world
-        source, block = self._drawn(step * self.batch_size + rank * share, share)
-        rows = np.empty((share, self.context + 1), dtype=np.int64)
-        for s in np.unique(source):
-            mine = np.flatnonzero(source == s)
-            self._blocks[s].gather(block[mine], rows, mine)
-        return rows
+        return step * self.batch_size + rank * share, share
 
     def trace(self, step: int, row: int, column: int) -> Origin:
         """The shard, token and document behind ``batch(step)[row, column]``. Raises ConfigError outside the batch."""

@@ -6,7 +6,7 @@ Everything that can be wrong with them is said here, before there is a run folde
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,12 @@ from llemma.errors import ConfigError, DataError
 from llemma.models.checkpoint import weights_fingerprint
 from llemma.models.llama import Llama, LlamaConfig, initial
 from llemma.models.open import locate, open_model
-from llemma.models.trainable import Trainable, count
+from llemma.models.trainable import Trainable, count, counted
 from llemma.plugins import import_module
 from llemma.run import sha256_file
 from llemma.tokens.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
 from llemma.train.batch import Batch
-from llemma.train.checkpoint import checkpoints, export, read_into
+from llemma.train.checkpoint import checkpoints, export, load_learned, read_into
 from llemma.train.config import TrainConfig
 from llemma.train.data import Mixture, validation
 from llemma.train.device import thread_count, wants_bf16
@@ -52,6 +52,12 @@ class Rows(Protocol):
         """What became of the data on the way to rows, for ``metrics.json`` and the plan."""
 
 
+def names_of(rows: Rows) -> Sequence[str]:
+    """The names behind the numbers of ``Batch.sources``; empty where training losses are not told apart."""
+    names = rows.mixture.names if isinstance(rows, Stream) else rows.names if isinstance(rows, Examples) else ()
+    return names if len(names) > 1 else ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stream:
     """A corpus as a source of rows: one stream, or with ``end_id`` documents that see only themselves."""
@@ -62,7 +68,11 @@ class Stream:
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         """A rank's share of the rows of a step."""
-        return self._batch(self.mixture.batch(step, rank, world))
+        rows = self._batch(self.mixture.batch(step, rank, world))
+        if len(self.mixture.names) == 1:
+            return rows
+        sources = self.mixture.sources(step, rank, world)
+        return replace(rows, sources=np.broadcast_to(sources[:, None], (len(rows.ids), rows.ids.shape[1] - 1)))
 
     def validation(self, rows: int) -> dict[str, Batch]:
         """Held-out rows by source."""
@@ -159,8 +169,8 @@ def build_model(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Traina
 def _laid_out(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainable:
     """The model at step 0 on this process's device, laid out over the mesh: equal weights at every world size.
 
-    Llamas are laid out before they have storage, so that no process ever holds a whole one; other architectures are
-    read whole by every process first. Adapters learn in one process only.
+    Llamas are laid out before they have storage, so that no process ever holds a whole one; other architectures, and
+    models with adapters, are read whole by every process first.
     """
     model = described(config, tokenizer)
     lay = partial(distribute, mesh=mesh, settings=config.parallel, fp8=config.precision == "fp8")
@@ -170,11 +180,11 @@ def _laid_out(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainabl
         lay(numeric, bf16=bf16)
         return numeric.to(mesh.device)
     if config.lora.rank:
-        if mesh.mesh is not None:
-            raise ConfigError("lora.rank: adapters are trained by one process; start it without torchrun")
-        adapted: Trainable = import_module("llemma.models.lora").open_lora(
-            config.init, config.lora, seed=config.seed, rope_theta=config.rope_theta
-        )
+        if mesh.mesh is not None and config.lora.frozen == "nf4":
+            raise ConfigError(
+                "lora.frozen=nf4 is trained by one process; start it without torchrun, or use frozen=whole"
+            )
+        adapted = _adapted(config)
         lay(adapted, bf16=bf16)
         return adapted.to(mesh.device)
     if mesh.mesh is None or not isinstance(model, Llama):
@@ -193,6 +203,25 @@ def _laid_out(config: TrainConfig, tokenizer: Tokenizer, mesh: Mesh) -> Trainabl
     return model
 
 
+def _adapted(config: TrainConfig) -> Trainable:
+    """The model ``init``, whole and frozen, with fresh adapters: the same in every process."""
+    found: Trainable = import_module("llemma.models.lora").open_lora(
+        config.init, config.lora, seed=config.seed, rope_theta=config.rope_theta
+    )
+    return found
+
+
+def write_model(config: TrainConfig, tokenizer: Tokenizer, checkpoint: Path, folder: Path) -> None:
+    """A checkpoint of any world size as one Hugging Face folder (which must exist), adapters merged; one process."""
+    if config.lora.rank:
+        adapted = _adapted(config)
+        load_learned(checkpoint, adapted)
+        adapted.save(folder, end_id=tokenizer.end_id)
+    else:
+        export(checkpoint, described(config, tokenizer), folder, end_id=tokenizer.end_id, dtype=torch.float32)
+    tokenizer.save(folder)
+
+
 def exported(config: TrainConfig) -> Path:
     """``config.export`` as a model folder of the run's newest checkpoint, whatever number of processes wrote it.
 
@@ -205,14 +234,11 @@ def exported(config: TrainConfig) -> Path:
         raise DataError("no checkpoint here to export; train first", where=folder)
     if config.export.exists():
         raise ConfigError(f"export={config.export} exists; choose another name")
-    if config.lora.rank:
-        raise ConfigError("export= writes whole models; adapters are merged by `llemma convert`")
     tokenizer = _tokenizer(config)
     beside = config.export.with_name(f".{config.export.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    export(found[-1], described(config, tokenizer), beside, end_id=tokenizer.end_id, dtype=torch.float32)
-    tokenizer.save(beside)
+    write_model(config, tokenizer, found[-1], beside)
     beside.rename(config.export)
     return config.export
 
@@ -231,7 +257,18 @@ def chosen(batch: Batch, rows: slice | np.ndarray) -> Batch:
     def some(array: np.ndarray | None) -> np.ndarray | None:
         return None if array is None else array[rows]
 
-    return Batch(batch.ids[rows], some(batch.mask), some(batch.documents), some(batch.words))
+    return Batch(batch.ids[rows], some(batch.mask), some(batch.documents), some(batch.words), some(batch.sources))
+
+
+def sources_of(batch: Batch) -> np.ndarray | None:
+    """The number of the source of each target that counts, (N,), in the order in which models count them."""
+    if batch.sources is None:
+        return None
+    cpu = torch.device("cpu")
+    ids = on(cpu, batch.ids)
+    assert ids is not None
+    found = counted(ids, on(cpu, batch.mask), on(cpu, batch.documents))
+    return batch.sources.ravel() if found is None else batch.sources[found.numpy()]
 
 
 def targets_of(batch: Batch) -> int:
@@ -255,6 +292,7 @@ def _rows(config: TrainConfig) -> Rows:
         batch_size=config.batch_size,
         seed=config.seed,
         model_folder=locate(config.init),
+        run=config.run,
     )
 
 

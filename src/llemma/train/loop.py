@@ -25,16 +25,17 @@ from torch.optim import AdamW
 
 from llemma.corpus.trace import Traced, described
 from llemma.errors import ConfigError, RunError
+from llemma.models.loss import each_target
 from llemma.models.trainable import Trainable
 from llemma.records import Event, Progress, silent
 from llemma.run import Run, open_run, read_json
 from llemma.train import job as jobs
 from llemma.train.batch import Batch
-from llemma.train.checkpoint import Kept, Saver, checkpoints, export, load_checkpoint
+from llemma.train.checkpoint import Kept, Saver, checkpoints, load_checkpoint
 from llemma.train.config import FREE, TrainConfig, learning_rate
-from llemma.train.device import autocast, bf16_is_fast, device_name, set_threads, wants_bf16
+from llemma.train.device import autocast, bf16_is_fast, device_name, keep_freed_memory, set_threads, wants_bf16
 from llemma.train.guard import GuardState, Judged, judge, resumed
-from llemma.train.job import Job, chosen, on, prepare, targets_of
+from llemma.train.job import Job, chosen, names_of, on, prepare, sources_of, targets_of
 from llemma.train.optim import adamw, set_rate
 from llemma.train.parallel import Mesh, clip, gradient_norm, last_of_step, start
 from llemma.train.sft import Examples
@@ -103,6 +104,7 @@ def train(config: TrainConfig, progress: Progress = silent, *, stop_at: int | No
     """
     job = prepare(config)  # a model that cannot fit is refused before there is a run folder with its settings
     set_threads(config.threads)
+    keep_freed_memory()
     with contextlib.ExitStack() as stack:
         mesh = stack.enter_context(start(config.parallel, config.device))
         run = stack.enter_context(_open(job, mesh)) if mesh.lead else None
@@ -170,9 +172,10 @@ def _refuse_packing(config: TrainConfig, model: Trainable) -> None:
 
 
 def _tell(job: Job, run: Run, progress: Progress) -> None:
-    """Say what became of the examples: all of it in the log, in a line where some could not be used."""
+    """Keep the examples, and say what became of them: all in the log, in a line where some could not be used."""
     if not isinstance(job.rows, Examples):
         return
+    job.rows.keep(run.folder)
     lines = job.rows.told()
     for line in lines:
         run.log(line)
@@ -212,15 +215,16 @@ def _forget(run: Run, at: At) -> None:
 def _stretch(training: Training, at: At, last: int, held_out: Mapping[str, Batch]) -> At:
     """Steps until ``last``, or until the guard goes back to a checkpoint; where the run stands then."""
     config, guard, saved = training.config, at.guard, at.saved
-    clock, losses, logged = time.perf_counter(), list[float](), at.step
+    clock, losses, logged, by_source = time.perf_counter(), list[float](), at.step, np.zeros(())
     for step, batch in _batches(training, at.step, last, guard.shift):
         rate, seen = learning_rate(config.optim, step, config.steps), step + 1
-        loss, norm = _gradients(training, batch)
+        loss, norm, tally = _gradients(training, batch)
         judged = judge(config.guard, guard, step=step, checkpoint=saved, loss=loss, norm=norm)
         guard = judged.state
         if judged.action == "take":
             _update(training, rate, norm)
             losses.append(loss)
+            by_source = by_source + tally
         else:
             training.optimizer.zero_grad(set_to_none=True)
             if judged.action == "stop" or (judged.action == "back" and not saved):
@@ -234,8 +238,8 @@ def _stretch(training: Training, at: At, last: int, held_out: Mapping[str, Batch
         due = seen % config.checkpoint_every == 0 or seen == last
         if seen % config.log_every == 0 or due:  # at checkpoints too: a resumed run then logs the same means
             figures = {"losses": losses, "done": seen - logged, "lr": rate, "grad_norm": norm}
-            _log(training, seen, figures, time.perf_counter() - clock)
-            clock, losses, logged = time.perf_counter(), [], seen
+            _log(training, seen, figures | {"sources": _means(training, by_source)}, time.perf_counter() - clock)
+            clock, losses, logged, by_source = time.perf_counter(), [], seen, np.zeros(())
         if seen == config.steps or (config.valid_every and seen % config.valid_every == 0):
             valid = {name: _valid_loss(training, rows) for name, rows in held_out.items()}
             training.record({"id": f"valid-{seen:06d}", "step": seen, "valid": valid})
@@ -280,20 +284,51 @@ def _batches(training: Training, first: int, last: int, shift: int) -> Iterator[
                 yield step - AHEAD, waiting.popleft().result()
 
 
-def _gradients(training: Training, batch: Batch) -> tuple[float, float]:
-    """Gradients of one step; the loss in nats over all its targets, and the norm of the gradients."""
+def _gradients(training: Training, batch: Batch) -> tuple[float, float, np.ndarray]:
+    """Gradients of one step; the loss in nats over all its targets, and the norm of the gradients.
+
+    And for each source the sum of its targets' losses, and how many they are: (2, sources), without any where one
+    source is all, or the model's loss is not that of its tokens.
+    """
     model, mesh = training.model, training.mesh
     parts = _parts(batch, training.config.micro_batch)
-    targets = max(1.0, _summed(mesh, float(sum(map(targets_of, parts)))))
+    targets = _targets(mesh, sum(map(targets_of, parts)))
     total = torch.zeros((), device=mesh.device)
+    tally = torch.zeros((2, len(names_of(training.job.rows))), device=mesh.device)
     for number, part in enumerate(parts):
         last_of_step(model, number == len(parts) - 1)
-        loss = _loss_sum(training, part) / targets
+        with each_target() as losses:
+            loss = _loss_sum(training, part) / targets
+        _add_by_source(tally, part, losses)
         share = loss * mesh.data_world  # sharded gradients are averaged over the shares of the batch
         share.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    loss, norm = mesh.told(torch.stack((mesh.sum(total), gradient_norm(mesh, model.parameters())))).tolist()
-    return loss, norm
+    sums = mesh.sum(torch.cat((total[None], tally.flatten())))
+    loss, norm, *told = mesh.told(
+        torch.cat((sums[:1], gradient_norm(mesh, model.parameters())[None], sums[1:]))
+    ).tolist()
+    return loss, norm, np.array(told).reshape(2, -1)
+
+
+def _add_by_source(tally: Tensor, part: Batch, losses: list[Tensor]) -> None:
+    """Add the losses of a pass's targets, and their numbers, to those of their sources: (2, sources)."""
+    sources = sources_of(part)
+    if sources is None or sum(map(len, losses)) != len(sources):  # the second: no loss of tokens alone
+        return
+    counts = on(tally.device, np.bincount(sources, minlength=tally.shape[1]).astype(np.float32))
+    where = on(tally.device, np.ascontiguousarray(sources, dtype=np.int64))
+    assert counts is not None and where is not None
+    tally[0].index_add_(0, where, torch.cat(losses))
+    tally[1] += counts
+
+
+def _targets(mesh: Mesh, mine: int) -> Tensor | float:
+    """The targets of a step in all processes, at least 1; on the device, where nobody waits for the number."""
+    if mesh.data_world == 1:
+        return max(1.0, float(mine))
+    here = on(mesh.device, np.array(mine, dtype=np.float64))
+    assert here is not None
+    return mesh.sum(here).clamp(min=1.0).float()
 
 
 def _update(training: Training, rate: float, norm: float) -> None:
@@ -362,6 +397,14 @@ def _log(training: Training, seen: int, figures: Mapping[str, Any], seconds: flo
     )
 
 
+def _means(training: Training, by_source: np.ndarray) -> dict[str, float]:
+    """The mean loss of each source that had targets."""
+    names = names_of(training.job.rows)
+    if not by_source.ndim or not names:
+        return {}
+    return {name: float(lost / n) for name, lost, n in zip(names, *by_source, strict=True) if n}
+
+
 def _finish(training: Training, run: Run) -> None:
     """Write the model folder (by one rename) and then the metrics: their presence means finished."""
     config, job = training.config, training.job
@@ -370,10 +413,9 @@ def _finish(training: Training, run: Run) -> None:
     part.mkdir()
     if training.mesh.mesh is None:
         training.model.save(part, end_id=job.tokenizer.end_id)
+        job.tokenizer.save(part)
     else:
-        whole, newest = jobs.described(config, job.tokenizer), checkpoints(run.folder / "checkpoints")[-1]
-        export(newest, whole, part, end_id=job.tokenizer.end_id, dtype=torch.float32)
-    job.tokenizer.save(part)
+        jobs.write_model(config, job.tokenizer, checkpoints(run.folder / "checkpoints")[-1], part)
     shutil.rmtree(final, ignore_errors=True)
     part.rename(final)
     rows = list(run.rows())

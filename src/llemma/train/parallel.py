@@ -28,6 +28,7 @@ from llemma.errors import ConfigError
 from llemma.models.fp8 import to_fp8
 from llemma.models.trainable import Trainable
 from llemma.train.config import ParallelConfig, sizes
+from llemma.train.parent import end_with_parent
 
 PATIENCE = datetime.timedelta(hours=1)  # processes wait for the lead while it writes the model folder
 AXES = ("dp_replicate", "dp_shard", "tp")
@@ -113,11 +114,14 @@ def start(settings: ParallelConfig, device: str = "auto") -> Iterator[Mesh]:
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: PyTorch sees no GPU here; use device=cpu, or see `llemma doctor`")
+    if kind == "cuda" and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # else memory is lost in fragments
     launched = dist.is_initialized() or ("RANK" in os.environ and "WORLD_SIZE" in os.environ)
     if not launched:
         sizes(settings, 1)
         yield Mesh(device=torch.device(kind))
         return
+    end_with_parent()
     ours = not dist.is_initialized()
     place = torch.device("cpu")
     if kind == "cuda":

@@ -14,7 +14,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,11 @@ from llemma.run import sha256_file
 from llemma.tokens.tokenizer import Tokenizer
 from llemma.train.batch import Batch
 from llemma.train.data import permuted, round_keys
+from llemma.train.sft_cache import Reading, Tokenised, key_of, load, store
 from llemma.train.sft_config import SftConfig
 from llemma.train.sft_text import ChatTemplate, Encoder, Piece, pieces_of
 
 CHUNK = 4096  # examples tokenised together
-LISTED = 20  # unusable rows that are named; all are counted
 _VALID_KEY = b"sft/valid"
 _BROKEN = object()
 
@@ -56,25 +56,6 @@ class Counts:
         return {name: getattr(self, name) for name in self.__slots__} | {"dropped": dict(self.dropped)}
 
 
-@dataclass(slots=True)
-class _Read:
-    """Tokenised examples, one after the other, and the account of the others."""
-
-    ids: list[np.ndarray] = field(default_factory=list)
-    learned: list[np.ndarray] = field(default_factory=list)
-    source: list[int] = field(default_factory=list)
-    rows: int = 0
-    cut: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    examples: list[tuple[str, str]] = field(default_factory=list)
-
-    def drop(self, where: str, reason: str) -> None:
-        """Count a row that cannot be used; the first ones are named. Details behind a colon are not counted apart."""
-        self.dropped[reason.partition(":")[0]] += 1
-        if len(self.examples) < LISTED:
-            self.examples.append((where, reason))
-
-
 class Examples:
     """The training rows of some files of examples."""
 
@@ -88,10 +69,12 @@ class Examples:
         seed: int,
         model_folder: Path | None = None,
         masks_documents: bool = True,
+        run: Path | None = None,
     ) -> None:
         """Read, tokenise and pack. ``masks_documents`` says whether the model keeps attention inside documents.
 
-        ``model_folder`` is where the chat template is looked for. Raises ConfigError for settings that do not fit,
+        ``model_folder`` is where the chat template is looked for, ``run`` a run folder that may hold a copy of the
+        tokenised examples (see ``keep``). Raises ConfigError for settings that do not fit,
         DataError when no usable row is left.
         """
         if not config.files:
@@ -104,15 +87,19 @@ class Examples:
         self.context, self.batch_size, self.seed = context, batch_size, seed
         self.names = _names(config.files)
         self._config, self._packing, self._pad = config, config.packing, tokenizer.end_id or 0
-        read = _read(config, tokenizer, context + 1, model_folder)
-        if not read.ids:
+        room = min(context + 1, config.length or context + 1)
+        self._hashes = [_hash(path) for path in config.files]
+        self._key = key_of(config, self._hashes, room, model_folder)
+        copy = load(run, self._key) if run is not None else None
+        self._read = read = copy or _read(config, tokenizer, room, model_folder)
+        if not len(read.lengths):
             raise DataError(f"no usable example: {_told(read)}", where=", ".join(map(str, config.files)))
-        held = _held_out(read.ids, config.valid_share)
+        held = _held_out(read, config.valid_share)
         if held.all():
             raise DataError(f"all {len(held)} examples are held out; lower sft.valid_share or give more data")
-        self._store(read, held)
+        self._starts = np.concatenate(([0], np.cumsum(read.lengths, dtype=np.int64)))
         self._rows = self._packed(np.flatnonzero(~held))
-        self._held = {name: np.flatnonzero(held & (self._source == number)) for number, name in enumerate(self.names)}
+        self._held = {name: np.flatnonzero(held & (read.source == number)) for number, name in enumerate(self.names)}
         self.counts = self._counted(read, held)
 
     def __len__(self) -> int:
@@ -135,7 +122,7 @@ class Examples:
     def epochs(self, steps: int) -> dict[str, float]:
         """How often each file is read in ``steps`` steps."""
         times = round(steps * self.batch_size / len(self), 3)
-        present = set(self._source[list(itertools.chain.from_iterable(self._rows))].tolist())
+        present = set(self._read.source[list(itertools.chain.from_iterable(self._rows))].tolist())
         return {name: times for number, name in enumerate(self.names) if number in present}
 
     def steps(self, epochs: float) -> int:
@@ -153,7 +140,7 @@ class Examples:
     def example(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids (n,) and what is learned (n,) of an example, by its place among the usable ones."""
         piece = slice(self._starts[index], self._starts[index + 1])
-        return self._ids[piece].astype(np.int64), self._learned[piece]
+        return self._read.ids[piece].astype(np.int64), self._read.learned[piece]
 
     def account(self) -> dict[str, Any]:
         """What became of the rows of the files."""
@@ -169,20 +156,16 @@ class Examples:
         lines += [f"dropped: {n:,} × {reason}" for reason, n in c.dropped.items()]
         return lines + [f"dropped: {where}: {reason}" for where, reason in c.examples]
 
+    def keep(self, run: Path) -> None:
+        """Leave a copy of the tokenised examples in a run folder: a run that goes on need not tokenise them again."""
+        store(run, self._key, self._read)
+
     def fingerprint(self) -> str:
         """A sha256 of the files and the settings: a run that goes on must have the same."""
-        said = to_table(self._config) | {"files": [sha256_file(path) for path in self._config.files]}
+        said = to_table(self._config) | {"files": self._hashes}
         if self._config.chat_template is not None:
             said["chat_template"] = sha256_file(self._config.chat_template)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-    def _store(self, read: _Read, held: np.ndarray) -> None:
-        lengths = [len(ids) for ids in read.ids]
-        self._starts = np.cumsum([0, *lengths])
-        ids = np.concatenate(read.ids)
-        self._ids = ids.astype(np.uint16 if ids.max() < 1 << 16 else np.uint32)  # half a gigabyte at MetaMathQA's size
-        self._learned = np.concatenate(read.learned)
-        self._source = np.array(read.source, dtype=np.int32)
 
     def _packed(self, used: np.ndarray) -> list[list[int]]:
         lengths = np.diff(self._starts)[used]
@@ -205,19 +188,26 @@ class Examples:
         width = self.context + 1
         ids = np.full((len(rows), width), self._pad, dtype=np.int64)
         learned = np.zeros((len(rows), width), dtype=bool)
-        documents = np.zeros((len(rows), width), dtype=np.int32)
+        documents, sources = np.zeros((2, len(rows), width), dtype=np.int32)
         for r, row in enumerate(rows):
             place = 0
             for number, index in enumerate(row):
                 piece, mask = self.example(index)
                 end = place + len(piece)
                 ids[r, place:end], learned[r, place:end], documents[r, place:end] = piece, mask, number
+                sources[r, place:end] = self._read.source[index]
                 learned[r, place] = False  # nothing of its own example stands before it
                 place = end
             documents[r, place:] = len(row)
-        return Batch(ids, learned[:, 1:], documents if self._packing and not alone else None)
+        told = len(self.names) > 1 and not alone
+        return Batch(
+            ids,
+            learned[:, 1:],
+            documents if self._packing and not alone else None,
+            sources=sources[:, 1:] if told else None,
+        )
 
-    def _counted(self, read: _Read, held: np.ndarray) -> Counts:
+    def _counted(self, read: Tokenised, held: np.ndarray) -> Counts:
         used = np.flatnonzero(~held)
         lengths = np.diff(self._starts)[used]
         return Counts(
@@ -225,10 +215,10 @@ class Examples:
             used=len(used),
             held_out=int(held.sum()),
             cut=read.cut,
-            dropped=dict(sorted(read.dropped.items())),
+            dropped=read.dropped,
             examples=tuple(read.examples),
             tokens=int(lengths.sum()),
-            learned=int(sum(self.example(int(i))[1].sum() for i in used)),
+            learned=int(np.add.reduceat(read.learned, self._starts[:-1], dtype=np.int64)[used].sum()),
             packed_rows=len(self._rows),
             filled=round(float(lengths.sum()) / (len(self._rows) * (self.context + 1)), 4),
         )
@@ -265,14 +255,13 @@ def first_fit_decreasing(lengths: np.ndarray, room: int) -> np.ndarray:
     return out
 
 
-def _read(config: SftConfig, tokenizer: Tokenizer, room: int, folder: Path | None) -> _Read:
+def _read(config: SftConfig, tokenizer: Tokenizer, room: int, folder: Path | None) -> Tokenised:
     """Every row of the files: tokenised, or counted with the reason why not."""
     chat = functools.cache(functools.partial(_chat, config, folder))
     if config.template == "chat" or config.chat_template is not None:
         chat()  # a template that was asked for and cannot be had is told before anything is read
     encoder = Encoder(tokenizer, turns=config.turns)
-    room = min(room, config.length or room)
-    read = _Read()
+    read = Reading(np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
     for number, path in enumerate(config.files):
         for chunk in _chunks(_pieces(path, config, chat, read)):
             coded = encoder.encode([pieces for _, pieces in chunk])
@@ -289,14 +278,12 @@ def _read(config: SftConfig, tokenizer: Tokenizer, room: int, folder: Path | Non
                 if not learned[1:].any():
                     read.drop(where, "nothing to learn: the answer is one token, and nothing stands before it")
                     continue
-                read.ids.append(ids)
-                read.learned.append(learned)
-                read.source.append(number)
-    return read
+                read.add(ids, learned, number)
+    return read.done()
 
 
 def _pieces(
-    path: Path, config: SftConfig, chat: Callable[[], ChatTemplate | None], read: _Read
+    path: Path, config: SftConfig, chat: Callable[[], ChatTemplate | None], read: Reading
 ) -> Iterator[tuple[str, list[Piece]]]:
     """The pieces of each usable row, with its place."""
     for number, row in _rows(path):
@@ -325,8 +312,6 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield number, _parsed(line)
-    except FileNotFoundError as error:
-        raise DataError("no such file; check sft.files", where=path) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"not valid JSON: {error}; JSON lines are called .jsonl", where=path) from error
 
@@ -362,15 +347,22 @@ def _names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def _held_out(ids: Sequence[np.ndarray], share: float) -> np.ndarray:
+def _hash(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except FileNotFoundError as error:
+        raise DataError("no such file; check sft.files", where=path) from error
+
+
+def _held_out(read: Tokenised, share: float) -> np.ndarray:
     """Which examples are held out: (n,) bool. A copy of a held-out example is held out with it."""
     if not share:
-        return np.zeros(len(ids), dtype=bool)
-    digests = [hashlib.blake2b(_VALID_KEY + i.astype("<i8").tobytes(), digest_size=8).digest() for i in ids]
+        return np.zeros(len(read.lengths), dtype=bool)
+    digests = [hashlib.blake2b(_VALID_KEY + ids.astype("<i8").tobytes(), digest_size=8).digest() for ids in read.each()]
     return np.array([int.from_bytes(d, "big") < share * 2**64 for d in digests])
 
 
-def _told(read: _Read) -> str:
-    reasons = ", ".join(f"{n} × {reason}" for reason, n in read.dropped.most_common()) or "the files are empty"
+def _told(read: Tokenised) -> str:
+    reasons = ", ".join(f"{n} × {reason}" for reason, n in Counter(read.dropped).most_common()) or "the files are empty"
     first = f"; the first: {read.examples[0][0]}: {read.examples[0][1]}" if read.examples else ""
     return reasons + first

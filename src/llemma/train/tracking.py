@@ -95,11 +95,13 @@ def step_row(
     peak: float = 0.0,
     memory: int = 0,
     skipped: int = 0,
+    sources: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """The row of the steps since the last one, of which ``step`` (counted from 1) is the newest.
 
     ``losses`` are those of the good steps, ``done`` the number of steps in ``seconds`` with the skipped ones (default:
-    the good ones); ``peak`` is the stated operations per second of all devices together (0: no MFU).
+    the good ones); ``peak`` is the stated operations per second of all devices together (0: no MFU); ``sources`` are
+    the mean losses of the parts of the data.
     """
     done = len(losses) if done is None else done
     rate = done * tokens_per_step / seconds if seconds > 0 else 0.0
@@ -115,6 +117,8 @@ def step_row(
         row["memory_bytes"] = memory
     if skipped:
         row["skipped"] = skipped
+    if sources:
+        row["sources"] = dict(sources)
     return row
 
 
@@ -123,7 +127,8 @@ def figures(row: Mapping[str, Any]) -> dict[str, float]:
     if "guard" in row:
         return {f"guard/{row['guard']}": 1.0}
     found: dict[str, Any] = {f"valid/{name}": value for name, value in dict(row.get("valid") or {}).items()}
-    found |= {f"train/{name}": value for name, value in row.items() if name not in ("id", "step", "valid")}
+    found |= {f"sources/{name}": value for name, value in dict(row.get("sources") or {}).items()}
+    found |= {f"train/{name}": value for name, value in row.items() if name not in ("id", "step", "valid", "sources")}
     return {
         name: float(value)
         for name, value in found.items()

@@ -41,9 +41,11 @@ class Process:
         self.toolchain, self.part, self.walls = toolchain, part, walls
         self.tier = ""  # which walls stand around it
         self.started = 0.0  # seconds the last start took
+        self._began = 0.0
         self.starts = 0
         self.killed = False  # whether somebody else ended it the last time
         self._child: subprocess.Popen[bytes] | None = None
+        self._ready = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._word = b""
         self._buffer = bytearray()
@@ -55,19 +57,25 @@ class Process:
         """Whether there is a process that has not ended."""
         return self._child is not None and self._child.poll() is None
 
-    def start(self) -> None:
-        """Start it unless it runs. ProverError when it does not become ready."""
+    def launch(self) -> None:
+        """Begin to start it unless it runs; ``start`` waits until it is ready. So several can start at once."""
         if self.alive:
             return
         self.stop()
-        began = time.monotonic()
-        child = self._spawn()
-        self._child = child
+        self._began = time.monotonic()
+        self._child = self._spawn()
         self._word, self._noise = secrets.token_hex(16).encode(), b""
         self._buffer, self._stderr = bytearray(), bytearray()
         self.starts += 1
+
+    def start(self) -> None:
+        """Start it unless it runs. ProverError when it does not become ready."""
+        self.launch()
+        if self._ready:
+            return
         ready = self._exchange(self._word + b"\n", time.monotonic() + _START, None)
-        self.started = time.monotonic() - began
+        self._ready = not isinstance(ready, Failure)
+        self.started = time.monotonic() - self._began
         if isinstance(ready, Failure):
             raise ProverError(
                 f"{self.toolchain.version} cannot run our {self.part}.lean: {ready.message}", retryable=True
@@ -93,6 +101,7 @@ class Process:
     def stop(self) -> None:
         """End the process and everything it started."""
         child, self._child = self._child, None
+        self._ready = False
         if child is None:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from llemma.errors import ProverError
@@ -104,10 +105,11 @@ class LeanProver:
         text = text.replace("\r\n", "\n")
         if reason := gate.file(text):
             return _refused("gate", reason)
-        first = self._undisturbed(lambda: self._file(theorem, text, limits, alone=True))
-        if first.proved or not header(theorem.prelude).body.strip():
-            return first
-        second = self._undisturbed(lambda: self._file(theorem, text, limits, alone=False))
+        with self._reader(text) as worker:
+            first = self._undisturbed(lambda: self._file(theorem, text, limits, worker, alone=True))
+            if first.proved or not header(theorem.prelude).body.strip():
+                return first
+            second = self._undisturbed(lambda: self._file(theorem, text, limits, worker, alone=False))
         return second if second.proved or len(second.layers) > len(first.layers) else first
 
     def close(self) -> None:
@@ -133,9 +135,22 @@ class LeanProver:
                         return found
         raise AssertionError("the last turn returns or raises")
 
+    @contextlib.contextmanager
+    def _reader(self, text: str) -> Iterator[Worker]:
+        """The worker for both readings of a file: one of its own where this Lean lets the text run programs in it."""
+        if self.toolchain.number >= _SEALED or not gate.has_programs(text):
+            yield self._worker
+            return
+        own = Worker(self._process("worker"), self._imports, self._recycle)
+        try:
+            yield own
+        finally:
+            own.process.close()
+
     def _proof(self, theorem: Theorem, text: str, limits: Limits) -> Verdict:
         """The verdict on one reading of a proof."""
         hearing = Hearing()
+        self._judge.process.launch()  # while the worker starts
         before = self._worker.prelude(theorem)
         modules = self._worker.modules(header(theorem.prelude).modules)
         if isinstance(before, Failure):
@@ -145,24 +160,17 @@ class LeanProver:
         said = failed.message if failed else "one block of tactics, nothing forbidden in it"
         if hearing.add("gate", failed is None, said):
             whole = f"{theorem.statement}\n  := by (\n{text}\n)"  # the statement may end in a comment
-            self._hear(hearing, theorem, (before, whole, modules), limits)
+            self._hear(hearing, theorem, (before, whole, modules), limits, self._worker)
         return hearing.verdict()
 
-    def _file(self, theorem: Theorem, text: str, limits: Limits, *, alone: bool) -> Verdict:
+    def _file(self, theorem: Theorem, text: str, limits: Limits, worker: Worker, *, alone: bool) -> Verdict:
         hearing = Hearing()
+        self._judge.process.launch()  # while the worker starts
         hearing.add("gate", True, "nothing forbidden in the text")
         head, trusted = header(text), header(theorem.prelude)
-        modules = self._worker.modules(head.modules or trusted.modules)
-        worker = self._worker
-        own = self.toolchain.number < _SEALED and gate.has_programs(text)
-        try:
-            if own:
-                worker = Worker(self._process("worker"), self._imports, self._recycle)
-            before = worker.base(modules) if alone else worker.prelude(theorem)
-            self._hear(hearing, theorem, (before, head.body, modules), limits, worker)
-        finally:
-            if own:
-                worker.process.close()
+        modules = worker.modules(head.modules or trusted.modules)
+        before = worker.base(modules) if alone else worker.prelude(theorem)
+        self._hear(hearing, theorem, (before, head.body, modules), limits, worker)
         return hearing.verdict()
 
     def _hear(
@@ -171,7 +179,7 @@ class LeanProver:
         theorem: Theorem,
         source: tuple[int | Failure, str, tuple[str, ...]],
         limits: Limits,
-        worker: Worker | None = None,
+        worker: Worker,
     ) -> None:
         """The layers after the gate, of a text after a state of the worker. Trusted text is not on the clock."""
         before, text, modules = source
@@ -180,7 +188,7 @@ class LeanProver:
             return
         trusted = self._judge.trust(theorem, modules)
         began = time.monotonic()
-        answer = (worker or self._worker).compile(before, text, theorem.name, limits.seconds, limits.memory)
+        answer = worker.compile(before, text, theorem.name, limits.seconds, limits.memory)
         left = max(1.0, limits.seconds - (time.monotonic() - began))
         if isinstance(answer, Failure):
             hearing.add("compile", False, f"{answer.kind}: {answer.message}")

@@ -215,7 +215,14 @@ def _charts(page: Page) -> Mapping[str, list[Markup]]:
             _captioned(charts.norms(page.trainings, "norm"), "Gradient norm before clipping."),
             _captioned(charts.speeds(page.trainings, "speed"), "Tokens per second."),
         ],
-        "validation": [_validation(t, f"valid{i}") for i, t in enumerate(page.trainings[:MOST_CHARTS])],
+        "validation": [
+            chart
+            for i, t in enumerate(page.trainings[:MOST_CHARTS])
+            for chart in (
+                _captioned(charts.sources(t, f"source{i}"), f"Training loss by source, moving average, {t.name}."),
+                _captioned(charts.validation(t, f"valid{i}"), f"Validation loss by source, {t.name}."),
+            )
+        ],
         "accuracy": [charts.accuracies(bars, first, "acc")],
         "votes": [
             charts.votes({t.task: t.curve for t in e.tasks}, f"maj@k of {e.label}", f"votes{i}")
@@ -240,10 +247,6 @@ def _drawn(page: Page) -> dict[str, list[Markup]]:
                 if chart is not None
             ]
     return drawn
-
-
-def _validation(training: Training, name: str) -> Markup | None:
-    return _captioned(charts.validation(training, name), f"Validation loss by source, {training.name}.")
 
 
 def _captioned(chart: Markup | None, text: str) -> Markup | None:

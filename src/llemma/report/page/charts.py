@@ -136,6 +136,20 @@ def _lines(
 def validation(training: Training, name: str) -> Markup | None:
     """Validation loss per source against step."""
     drawn = {source: pairs for source, pairs in training.valid.items() if pairs}
+    return _sources(drawn, name, f"Validation loss of {training.label} by step", "validation loss")
+
+
+def sources(training: Training, name: str) -> Markup | None:
+    """Training loss per source against step, as a moving average."""
+    drawn = {}
+    for source, pairs in training.sources.items():
+        steps, values = zip(*pairs, strict=True)
+        drawn[source] = tuple(zip(steps, smoothed(list(values)), strict=True))
+    return _sources(drawn, name, f"Training loss of {training.label} by source and step", "training loss")
+
+
+def _sources(drawn: Mapping[str, Sequence[tuple[float, float]]], name: str, title: str, axis: str) -> Markup | None:
+    """A line for each source, with few marks."""
     if not any(len(pairs) > 1 for pairs in drawn.values()):
         return None
 
@@ -147,11 +161,11 @@ def validation(training: Training, name: str) -> Markup | None:
                 markersize=4, markevery=max(1, len(pairs) // 8), label=_label(source),
             )  # fmt: skip
         _steps(axes)
-        axes.set_ylabel("validation loss")
+        axes.set_ylabel(axis)
         axes.legend(loc="upper right", ncols=2 if len(drawn) > 4 else 1)
 
     said = "; ".join(f"{source}: from {pairs[0][1]:.2f} to {pairs[-1][1]:.2f}" for source, pairs in drawn.items())
-    return _svg(draw, name, f"Validation loss of {training.label} by step", said)
+    return _svg(draw, name, title, said)
 
 
 def accuracies(bars: Mapping[str, Mapping[str, Metric]], metric: str, name: str) -> Markup | None:

@@ -29,10 +29,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """A training run; ``valid`` maps a source to its (step, loss) pairs.
+    """A training run; ``valid`` maps a source to its (step, loss) pairs, ``sources`` likewise of the training loss.
 
-    ``mfu``, ``memory`` (bytes) and ``left`` (seconds to go, of an unfinished run) are the last that were stored;
-    ``guarded`` tells of the steps that the guard did not take.
+    ``planned`` is the number of steps that the settings ask for, 0 where they do not say. ``mfu``, ``memory`` (bytes)
+    and ``left`` (seconds to go, of an unfinished run) are the last that were stored; ``guarded`` tells of the steps
+    that the guard did not take.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Training:
     mfu: float | None = None
     memory: float | None = None
     left: float | None = None
+    sources: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    planned: int = 0
     guarded: tuple[str, ...] = ()
     finished: bool = True
 
@@ -80,6 +83,7 @@ def read_training(folder: Folder) -> Training:
     metrics, trouble = json_object(folder.path, "metrics.json")
     damage, thinned = Damage(), _Thinned()
     valid: dict[str, list[tuple[float, float]]] = {}
+    sources: dict[str, list[tuple[float, float]]] = {}
     bad, events, last = 0, list[str](), dict[str, float]()
     for _, row in rows(folder.path, damage):
         step, loss = finite(row.get("step")), number(row.get("loss"))
@@ -94,7 +98,8 @@ def read_training(folder: Folder) -> Training:
                 last[name] = value
         if isinstance(row.get("guard"), str):
             events.append(_event(row, step))
-        _validation(row, step, valid)
+        _by_source(row.get("valid"), step, valid)
+        _by_source(row.get("sources"), step, sources)
     curve = thinned.points()
     notes = [*([trouble] if trouble else []), *damage.notes()]
     if bad:
@@ -116,6 +121,8 @@ def read_training(folder: Folder) -> Training:
         mfu=last.get("mfu"),
         memory=last.get("memory_bytes"),
         left=None if metrics else last.get("eta_seconds"),
+        sources={source: tuple(pairs) for source, pairs in sources.items()},
+        planned=next((int(v) for k, v in folder.settings if k == "steps" and v.isdecimal() and len(v) < 10), 0),
         guarded=_told(events),
         finished=bool(metrics),
     )
@@ -154,12 +161,13 @@ def smoothed(values: list[float]) -> list[float]:
     return result
 
 
-def _validation(row: dict[str, object], step: float, valid: dict[str, list[tuple[float, float]]]) -> None:
-    for source, value in table(row.get("valid")).items():
+def _by_source(losses: object, step: float, found: dict[str, list[tuple[float, float]]]) -> None:
+    """Add what a row says of each source to the pairs so far, every other one of them where they are too many."""
+    for source, value in table(losses).items():
         loss, name = finite(value), one_line(source, 40)
-        if loss is None or (name not in valid and len(valid) >= MOST_SOURCES):
+        if loss is None or (name not in found and len(found) >= MOST_SOURCES):
             continue
-        pairs = valid.setdefault(name, [])
+        pairs = found.setdefault(name, [])
         pairs.append((step, loss))
         if len(pairs) > 2 * MOST_POINTS:
-            valid[name] = pairs[::2]
+            found[name] = pairs[::2]

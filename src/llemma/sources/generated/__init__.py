@@ -27,7 +27,7 @@ from llemma.sources.generated.quadratic import QUADRATIC
 from llemma.sources.generated.units import UNITS
 from llemma.sources.generated.words import WORDS
 
-__all__ = ["Options", "Worked", "documents", "draw", "families", "levels", "prompt", "render"]
+__all__ = ["Options", "Worked", "documents", "draw", "families", "held_out", "levels", "prompt", "render"]
 
 SPLITS = ("train", "test", "extrapolation")
 STYLES = ("text", "program")
@@ -204,10 +204,19 @@ def _new(sample: Callable[[], Draft], split: str, seen: set[int]) -> Draft | Non
     for _ in range(_TRIES[split]):
         draft = sample()
         number = _hash(draft.key)
-        if number not in seen and (split == "extrapolation" or (number % _TEST_SHARE == 0) == (split == "test")):
+        if number not in seen and (split == "extrapolation" or _is_test(number) == (split == "test")):
             seen.add(number)
             return draft
     return None
+
+
+def held_out(key: str) -> bool:
+    """Whether the problem of this name is for tests only: one in ten is, by a keyed hash."""
+    return _is_test(_hash(key))
+
+
+def _is_test(number: int) -> bool:
+    return number % _TEST_SHARE == 0
 
 
 def _hash(key: str) -> int:

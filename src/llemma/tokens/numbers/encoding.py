@@ -127,7 +127,7 @@ class Written(Encoding):
             if tokens is None or len(tokens) > self.most:
                 raise ValueError(f"{number.surface} is outside the range of {self.name}")
             out[row, : len(tokens)] = table[[place[token] for token in tokens]]
-        return out.reshape(len(numbers), -1)
+        return out.reshape(len(numbers), self.most * table.shape[1])
 
 
 class Valued(Encoding):
