@@ -233,14 +233,17 @@ class NumericLM(Trainable):
 
     @torch.no_grad()
     def answer(self, prompts: Sequence[str], *, max_tokens: int = 32) -> list[Answer]:
-        """Continue each prompt greedily until the end mark; a number that was read out goes in again."""
+        """Continue each prompt greedily until the end mark; a number that was read out goes in again.
+
+        An answer ends where the model has no more positions. Raises DataError for a prompt that is empty or too long.
+        """
         encoded = [self.text.encode(prompt) for prompt in prompts]
         lengths = np.array([len(e.ids) for e in encoded], dtype=np.int64)
         if len(lengths) and not lengths.min():
             raise DataError("an empty prompt cannot be continued")
         most = self.max_context()
-        if most is not None and len(lengths) and lengths.max() + max_tokens - 1 > most:
-            raise DataError(f"{lengths.max()} tokens and {max_tokens} more do not fit the model's {most} positions")
+        if most is not None and len(lengths) and lengths.max() > most:
+            raise DataError(f"a prompt of {lengths.max()} tokens does not fit the model's {most} positions")
         found: dict[int, Answer] = {}
         for length in np.unique(lengths):  # rows of one length need no padding
             rows = np.flatnonzero(lengths == length)
@@ -248,7 +251,8 @@ class NumericLM(Trainable):
                 some = rows[first : first + ROWS].tolist()
                 ids = np.array([encoded[row].ids for row in some])
                 words = np.stack([words_of(self.text, encoded[row]) for row in some])
-                found |= dict(zip(some, self._answers(ids, words, max_tokens), strict=True))
+                room = max_tokens if most is None else min(max_tokens, most + 1 - int(length))
+                found |= dict(zip(some, self._answers(ids, words, room), strict=True))
         return [found[row] for row in range(len(prompts))]
 
     def _answers(self, prompt: np.ndarray, numbers: np.ndarray, max_tokens: int) -> list[Answer]:
