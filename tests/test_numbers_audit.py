@@ -271,7 +271,10 @@ def test_encodings_that_a_model_may_keep():
         check_encoding("bpe:any/file.json", pinned=True)
     with pytest.raises(ValueError, match="did you mean hybrid"):
         check_encoding("hybird")
-    assert resolve(NumbersConfig, words=["encodings=bpe,bpe:./tokenizer.json"]).encodings[1] == "bpe:./tokenizer.json"
+    words = ["action=probe", "encodings=bpe,bpe:./tokenizer.json"]
+    assert resolve(NumbersConfig, words=words).encodings[1] == "bpe:./tokenizer.json"
+    with pytest.raises(ConfigError, match="may change under it"):
+        resolve(NumbersConfig, words=["action=compare", *words[1:]])
 
 
 # --- the audit ------------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class Tables:
         }  # fmt: skip
 
     def _chosen(self, view: View, budget: float) -> dict[str, list[Mapping[str, Any]]]:
-        """Encoding → the point of each seed: the last within the budget, else the first there is."""
+        """Encoding → the point of each seed: the last within the budget; none where one step is more than that."""
         found: dict[str, list[Mapping[str, Any]]] = {}
         for name, runs in self._points.items():
             for seed in self.seeds:

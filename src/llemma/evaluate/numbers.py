@@ -1,9 +1,10 @@
 """``llemma numbers compare``: the same small model trained behind each number encoding, on the same samples.
 
 Every (task, encoding, seed) is a training run of its own, in a folder below the comparison's, at a constant learning
-rate: each of its points is a finished run of fewer steps. It goes on until the budgets of all three views are reached
-(equal samples, equal tokens, equal FLOPs) and is measured there and at halves of the last point. What is done is a row;
-a killed comparison goes on where it was. An encoding that cannot write a task's numbers is a row that says so.
+rate, so that each of its points may be compared: none is amid a decay, none has had one. It goes on until the budgets
+of all three views are reached (equal samples, equal tokens, equal FLOPs) and is measured there and at halves of the
+last point. What is done is a row; a killed comparison goes on where it was. An encoding that cannot write a task's
+numbers is a row that says so.
 """
 
 from __future__ import annotations

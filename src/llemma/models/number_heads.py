@@ -197,9 +197,9 @@ class Joint(NumberHead):
             far = (value[:, None].clamp(low, high) - value[:, None]) * unit / width[0]
             logs = log[:, None].clamp(low.clamp_min(1).log10(), high.clamp_min(1).log10()) - log[:, None]
             judged = score - sum((0.5 * z.square()).clamp_max(SURE) for z in (far, logs / width[1]))
-            kept = judged.topk(min(BEAM, judged.shape[1]), dim=1).indices
+            judged, kept = judged.topk(min(BEAM, judged.shape[1]), dim=1)
             grown, score = grown.gather(1, kept), score.gather(1, kept)
-        best, own = grown[:, 0], score[:, 0]
+        best, own = grown[:, 0], judged.log_softmax(1)[:, 0]
         agreed = ((best.double() - value) * unit / width[0]).abs() <= AGREE
         logprob = own + F.logsigmoid(sign.abs())
         return Predicted(_unit_texts(best * turned.long(), self.places), logprob.numpy(), agreed.numpy())

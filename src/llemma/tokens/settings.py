@@ -50,7 +50,7 @@ class TrainedConfig:
     tokens: int = setting(0, "tokens of the view of equal tokens (0: the reference's)")
     flops: float = setting(0.0, "operations of the view of equal FLOPs (0: the reference's)")
     batch: int = setting(64, "samples per step")
-    lr: float = setting(3e-3, "learning rate, constant after the warm-up: every point of a run is a finished run")
+    lr: float = setting(3e-3, "learning rate, constant after the warm-up: no point of a run is amid a decay")
     warmup: int = setting(20, "steps of linear warm-up")
     points: int = setting(3, "measurements beside those of the views, each at half the samples of the next")
     tests: int = setting(200, "problems of each test")
