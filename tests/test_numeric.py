@@ -505,6 +505,19 @@ def test_straight_and_resumed_are_the_same_bits(name, tmp_path):
     assert straight.metrics["valid"] == resumed.metrics["valid"] and "longer" in straight.metrics["valid"]
 
 
+def test_a_model_is_measured_with_the_mean_of_its_latest_weights(tmp_path):
+    from llemma.train.numeric_open import from_checkpoints
+
+    mine = config(tmp_path / "r", steps=6, checkpoint_every=2, keep=3)
+    train(mine)
+    found = checkpoints(mine.run / "checkpoints")
+    assert len(found) == 3
+    each = [dict(from_checkpoints(mine, [path]).named_parameters()) for path in found]
+    for name, mean in from_checkpoints(mine, found).named_parameters():
+        assert torch.allclose(mean, sum(one[name] for one in each) / 3, atol=1e-7), name
+    assert not torch.equal(each[0]["head.out.weight"], each[2]["head.out.weight"])
+
+
 def test_rows_are_a_function_of_the_step_and_shared_out():
     rows = number_rows(config(Path("unused")))
     whole, again = rows.batch(3), number_rows(config(Path("unused"))).batch(3)

@@ -1,10 +1,10 @@
 """``llemma numbers compare``: the same small model trained behind each number encoding, on the same samples.
 
 Every (task, encoding, seed) is a training run of its own, in a folder below the comparison's, at a constant learning
-rate, so that each of its points may be compared: none is amid a decay, none has had one. It goes on until the budgets
-of all three views are reached (equal samples, equal tokens, equal FLOPs) and is measured there and at halves of the
-last point. What is done is a row; a killed comparison goes on where it was. An encoding that cannot write a task's
-numbers is a row that says so.
+rate; at each of its points it is measured with the mean of its latest weights, which does what a decay of the rate
+would (Hägele et al. 2024), without a run for every point. It goes on until the budgets of all three views are reached
+(equal samples, equal tokens, equal FLOPs) and is measured there and at halves of the last point. What is done is a
+row; a killed comparison goes on where it was. An encoding that cannot write a task's numbers is a row that says so.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from llemma.train.config import ModelSizes, OptimConfig, TrainConfig
 from llemma.train.loop import train
 from llemma.train.numeric import number_rows, numeric_model
 from llemma.train.numeric_config import NumericConfig
-from llemma.train.numeric_open import from_checkpoint, words_loss
+from llemma.train.numeric_open import from_checkpoints, words_loss
 
+SNAPSHOTS = 24  # checkpoints of a run, of which the latest are averaged
 _LOOKED_AT = 1000  # training samples that costs are measured on, and baselines learn from
 _BATCH = 256  # prompts answered at once
 
@@ -156,7 +157,7 @@ def _plan(config: NumbersConfig, of: Task, learner: Learner, seed: int, cost: Co
         task=of,
         encoding=learner.name,
         seed=seed,
-        train=replace(train, steps=last),
+        train=replace(train, steps=last, checkpoint_every=max(1, last // SNAPSHOTS)),
         cost=cost,
         flops=flops,
         points=tuple(sorted({*ends, *filter(None, halves)})),
@@ -222,10 +223,9 @@ def _training(config: NumbersConfig, of: Task, learner: Learner, seed: int, cost
         device=how.device,
         threads=how.threads,
         seed=seed,
-        checkpoint_every=how.checkpoint_every,
-        keep=1,
+        keep=math.ceil(how.average * SNAPSHOTS) + 2,
         save_async=False,
-        log_every=how.checkpoint_every,
+        log_every=500,
         valid_batches=1,
     )
 
@@ -297,8 +297,9 @@ def _reach(each: Planned, step: int, progress: Progress) -> None:
 
 def _measured(each: Planned, step: int, settings: TrainedConfig) -> dict[str, Any]:
     """The row of a point: what it cost, its figures on each test, and at the ends of the views its answers."""
-    checkpoint = checkpoints(each.train.run / "checkpoints")[-1]
-    model = from_checkpoint(each.train, checkpoint)
+    latest = [path for path in checkpoints(each.train.run / "checkpoints") if step_of(path) <= step]
+    counted = [path for path in latest if step_of(path) > (1 - settings.average) * step] or latest[-1:]
+    model = from_checkpoints(each.train, counted)
     answers = {test: _answers(model, each, test, settings.tests) for test in each.task.tests}
     samples = step * settings.batch
     row: dict[str, Any] = {

@@ -50,7 +50,7 @@ class TrainedConfig:
     tokens: int = setting(0, "tokens of the view of equal tokens (0: the reference's)")
     flops: float = setting(0.0, "operations of the view of equal FLOPs (0: the reference's)")
     batch: int = setting(64, "samples per step")
-    lr: float = setting(3e-3, "learning rate, constant after the warm-up: no point of a run is amid a decay")
+    lr: float = setting(3e-3, "learning rate, constant after the warm-up; averages of weights stand for its decay")
     warmup: int = setting(20, "steps of linear warm-up")
     points: int = setting(3, "measurements beside those of the views, each at half the samples of the next")
     tests: int = setting(200, "problems of each test")
@@ -61,17 +61,21 @@ class TrainedConfig:
     offset: int = setting(
         0, "abacus: places are shifted by up to this in training (0: as far as a test has longer numbers)"
     )
-    checkpoint_every: int = setting(500, "steps between checkpoints within a stretch")
+    average: float = setting(
+        0.3, "a model is measured with the mean of its weights over this share of its steps, the last; 0: as they are"
+    )
     threads: int = setting(1, "CPU threads")
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to train; auto: a GPU if there is one")
 
     def __post_init__(self) -> None:
-        for name in ("width", "layers", "heads", "batch", "points", "tests", "checkpoint_every", "threads"):
+        for name in ("width", "layers", "heads", "batch", "points", "tests", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name}={getattr(self, name)} must be at least 1")
         for name in ("tokens", "flops", "lr", "warmup"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"train.{name}={getattr(self, name)} must be a number of at least 0")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"train.average={self.average} must lie in 0..1, 1 excluded")
         if self.width % (2 * self.heads):
             raise ValueError(f"train.width={self.width} must be a multiple of twice train.heads={self.heads}")
         if not 0 <= self.offset <= 1000:

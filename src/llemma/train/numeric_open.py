@@ -1,7 +1,8 @@
-"""A model behind a number encoding as its training left it at a checkpoint, and its loss on the words of answers."""
+"""A model behind a number encoding as its training left it at checkpoints, and its loss on the words of answers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,23 @@ from llemma.train.parallel import ALONE, start
 _ROWS = 128  # at once
 
 
-def from_checkpoint(config: TrainConfig, checkpoint: Path) -> NumericLM:
-    """The model of a checkpoint of this run, on the run's device. Raises DataError when its files are damaged."""
+def from_checkpoints(config: TrainConfig, found: Sequence[Path]) -> NumericLM:
+    """The model of this run with the mean of the weights of some checkpoints, on the run's device.
+
+    Raises DataError when a file of theirs is damaged.
+    """
     model = numeric_model(config)
-    checked(checkpoint, ALONE)
-    read_into(dict(model.named_parameters()), checkpoint, ALONE)
+    weights = dict(model.named_parameters())
+    total = {name: torch.zeros_like(p) for name, p in weights.items()}
+    for checkpoint in found:
+        checked(checkpoint, ALONE)
+        read_into(weights, checkpoint, ALONE)
+        with torch.no_grad():
+            for name, p in weights.items():
+                total[name] += p / len(found)
+    with torch.no_grad():
+        for name, p in weights.items():
+            p.copy_(total[name])
     with start(config.parallel, config.device) as mesh:
         return model.to(mesh.device).eval()
 
