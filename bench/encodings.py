@@ -3,7 +3,7 @@
 Each part is a run of ``llemma numbers compare`` or ``probe`` in its own folder, so that a killed run goes on and parts
 may be measured side by side on idle cores. The tables are printed as they stand in the page.
 
-    python bench/numbers.py [parts=sums,products] [seeds=3] [run=runs/bench-numbers]
+    python bench/encodings.py [parts=sums,products] [seeds=3] [run=runs/bench-encodings]
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Settings:
 
     parts: tuple[str, ...] = setting((), "sums, products, five, trees, orbits, text, probe (default: all)")
     seeds: int = setting(3, "repetitions of every run")
-    run: Path = setting(Path("runs/bench-numbers"), "where the runs are kept; what is done there is not done again")
+    run: Path = setting(Path("runs/bench-encodings"), "where the runs are kept; what is done there is not done again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
