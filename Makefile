@@ -16,7 +16,8 @@ TOUR := runs/tour
 PYTEST := $(BIN)/python -m pytest -q
 # every test of this machine's kind, file by file, the longest first (tests/conftest.py)
 ALL := -m "not gpu and not network"
-WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
+# one worker more than the cores of a CI machine: many tests wait for processes of theirs
+WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 
 run: $(VENV)/.installed ## install, run the tour, print where the report is
 	@$(BIN)/llemma tour run=$(TOUR)

@@ -20,7 +20,7 @@ from llemma.models.checkpoint import load_tensors
 from llemma.models.hf import HfModel, fitted
 from llemma.models.llama import Llama, LlamaConfig, initialise
 from llemma.models.number_heads import PACE, BitReader, Circles, Joint, Scalar
-from llemma.models.numeric import NumericLM, grown, initialise_own, open_numeric, places_of, words_of
+from llemma.models.numeric import NumericLM, grown, initialise_own, open_numeric, places_of, text_of, words_of
 from llemma.models.numeric_config import NumericSettings
 from llemma.tokens.numbers import ENCODINGS, Places, number
 from llemma.tokens.numbers.digits import Abacus
@@ -587,6 +587,30 @@ def test_a_model_folder_grows_by_an_encoding(tmp_path):
     assert model.end_id == number_tokens(mine).end_id == 0
     assert checkpoints(tmp_path / "r" / "checkpoints") and model.answer(["1+1="])
     assert places_of(model.settings) == Places(whole=5, decimals=0)
+
+
+def test_prompts_begin_as_the_models_own_do(tmp_path):
+    """A tokeniser with a begin mark: before every prompt, in training and in answers."""
+    import tokenizers
+    from tokenizers.processors import TemplateProcessing
+
+    from llemma.tokens.tokenizer import HuggingFaceTokenizer, train_tokenizer
+
+    inner = tokenizers.Tokenizer.from_str(train_tokenizer(["some words to learn pairs from " * 5], 300).to_json())
+    inner.add_special_tokens(["<s>"])
+    begin = inner.token_to_id("<s>")
+    inner.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
+    own = HuggingFaceTokenizer(inner)
+    chosen = NumericSettings(encoding="hybrid", **NARROW)
+    tokens = NumberTokens(text_of(chosen, own), own)
+    row = encoded(Sample(prompt="12+3=", answer="15"), tokens)
+    assert row.ids[0] == begin and not row.learnt[0] and row.words[1, 2] and not row.words[0].any()
+    assert tokens.encode_prompt("12+3=") == row.ids[: row.learnt.argmax()].tolist()
+    base = Llama(sizes(tokens.vocab_size))
+    initialise(base, 0)
+    model = NumericLM(base, chosen, own, own.end_id)
+    initialise_own(model, 0)
+    assert model.begin == (begin,) and model.answer(["", "12+3="], max_tokens=2)
 
 
 @pytest.mark.slow

@@ -125,7 +125,7 @@ class NumericLM(Trainable):
         super().__init__()
         self.base, self.settings = base, settings
         self.end_id = NEWLINE if tokens is None else end_id
-        self.text = text_of(settings, tokens)
+        self.text, self.begin = text_of(settings, tokens), begin_of(tokens)
         if base.vocab_size() < self.text.vocab_size:
             raise ConfigError(f"the model has {base.vocab_size()} entries, text and encoding {self.text.vocab_size}")
         self._num_id = -1 if self.text.num_id is None else self.text.num_id
@@ -237,8 +237,8 @@ class NumericLM(Trainable):
 
         An answer ends where the model has no more positions. Raises DataError for a prompt that is empty or too long.
         """
-        encoded = [self.text.encode(prompt) for prompt in prompts]
-        lengths = np.array([len(e.ids) for e in encoded], dtype=np.int64)
+        encoded = [asked(self.text, self.begin, prompt) for prompt in prompts]
+        lengths = np.array([len(ids) for ids, _ in encoded], dtype=np.int64)
         if len(lengths) and not lengths.min():
             raise DataError("an empty prompt cannot be continued")
         most = self.max_context()
@@ -249,8 +249,7 @@ class NumericLM(Trainable):
             rows = np.flatnonzero(lengths == length)
             for first in range(0, len(rows), ROWS):
                 some = rows[first : first + ROWS].tolist()
-                ids = np.array([encoded[row].ids for row in some])
-                words = np.stack([words_of(self.text, encoded[row]) for row in some])
+                ids, words = (np.stack([encoded[row][part] for row in some]) for part in (0, 1))
                 room = max_tokens if most is None else min(max_tokens, most + 1 - int(length))
                 found |= dict(zip(some, self._answers(ids, words, room), strict=True))
         return [found[row] for row in range(len(prompts))]
@@ -365,6 +364,21 @@ def text_of(settings: NumericSettings, tokens: Base | None) -> NumberText:
     if isinstance(encoding, Hybrid):  # gains are learned here; the probe's small digits are for a closed form
         encoding = Hybrid(encoding.places, settings.scale or 1.0, digit_scale=1.0)
     return NumberText(encoding, tokens)
+
+
+def begin_of(tokens: Base | None) -> tuple[int, ...]:
+    """What stands before a prompt: the begin mark where the tokeniser has one."""
+    prompted = getattr(tokens, "encode_prompt", None)
+    return () if prompted is None else tuple(prompted(""))
+
+
+def asked(text: NumberText, begin: Sequence[int], prompt: str) -> tuple[np.ndarray, np.ndarray]:
+    """A prompt behind the begin mark as (T,) ids and the (T, 3) numbers beside them."""
+    encoded = text.encode(prompt)
+    ids = np.array([*begin, *encoded.ids], dtype=np.int64)
+    words = np.zeros((len(ids), WORDS), dtype=np.int64)
+    words[len(begin) :] = words_of(text, encoded)
+    return ids, words
 
 
 def words_of(text: NumberText, encoded: Any) -> np.ndarray:

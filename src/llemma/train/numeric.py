@@ -20,7 +20,7 @@ import numpy as np
 from llemma.config import build, to_table
 from llemma.errors import ConfigError, DataError
 from llemma.models.llama import LlamaConfig
-from llemma.models.numeric import NEWLINE, NumericLM, grown, initialise_own, text_of, words_of
+from llemma.models.numeric import NEWLINE, NumericLM, asked, begin_of, grown, initialise_own, text_of, words_of
 from llemma.models.numeric_config import NumericSettings
 from llemma.models.open import locate, open_model
 from llemma.run import numbered_jsonl, sha256_file
@@ -66,8 +66,8 @@ class NumberTokens:
         return list(self.text.encode(text).ids)
 
     def encode_prompt(self, text: str) -> list[int]:
-        """The ids of a text to be continued."""
-        return self.encode(text)
+        """The ids of a text to be continued: behind the begin mark, where the model's tokeniser has one."""
+        return [*begin_of(self.inner), *self.encode(text)]
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The ids of many texts."""
@@ -154,15 +154,15 @@ class NumberRows:
 
 
 def encoded(sample: Sample, tokens: NumberTokens) -> Row:
-    """An example as ids: prompt, answer, end mark; the last two are learnt."""
-    prompt, answer = tokens.text.encode(sample.prompt), tokens.text.encode(sample.answer)
+    """An example as ids: begin mark, prompt, answer, end mark; the last two are learnt."""
+    prompt, numbers = asked(tokens.text, begin_of(tokens.inner), sample.prompt)
+    answer = tokens.text.encode(sample.answer)
     end = [] if tokens.end_id is None else [tokens.end_id]
-    ids = np.array([*prompt.ids, *answer.ids, *end], dtype=np.int64)
+    ids = np.array([*prompt, *answer.ids, *end], dtype=np.int64)
     words = np.zeros((len(ids), WORDS), dtype=np.int64)
-    if tokens.text.encoding.valued:
-        words[: len(prompt.ids)] = words_of(tokens.text, prompt)
-        words[len(prompt.ids) : len(prompt.ids) + len(answer.ids)] = words_of(tokens.text, answer)
-    return Row(ids=ids, words=words, learnt=np.arange(len(ids)) >= len(prompt.ids))
+    words[: len(prompt)] = numbers
+    words[len(prompt) : len(prompt) + len(answer.ids)] = words_of(tokens.text, answer)
+    return Row(ids=ids, words=words, learnt=np.arange(len(ids)) >= len(prompt))
 
 
 def numeric_settings(config: TrainConfig) -> NumericSettings:
