@@ -22,14 +22,14 @@ from llemma.models.files import load_tensors, save_tensors, save_weights
 from llemma.models.hf import HfModel, fitted, refuse
 from llemma.models.lora_config import LoraSettings
 from llemma.models.open import locate, open_model
-from llemma.models.trainable import Trainable
+from llemma.models.trainable import Around, Trainable
 
 FILE = "adapter_model.safetensors"  # peft's names
 NAME = "default"
 FOLDER = "adapter"  # inside a merged model's folder: the adapter alone
 
 
-class Lora(Trainable):
+class Lora(Around):
     """A model whose own weights are frozen, with adapters that learn."""
 
     def __init__(self, base: Trainable, config: Any, init: str, *, quantised: bool = False) -> None:
@@ -39,22 +39,6 @@ class Lora(Trainable):
         self.base, self.config, self.init, self.quantised = base, config, init, quantised
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(".lora_" in name)
-
-    def embedding(self) -> nn.Embedding:
-        """The model's own."""
-        return self.base.embedding()
-
-    def hidden(self, embedded: Tensor, documents: Tensor | None = None) -> Tensor:
-        """The model's own, with the adapters at work."""
-        return self.base.hidden(embedded, documents)
-
-    def output_loss(self, hidden: Tensor, targets: Tensor, scale: float | None = None) -> Tensor:
-        """The model's own."""
-        return self.base.output_loss(hidden, targets, scale)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """The model's own."""
-        return self.base.logits(hidden)
 
     def loss(self, ids: Tensor, mask: Tensor | None = None, documents: Tensor | None = None) -> Tensor:
         """The model's own, with the adapters at work."""
@@ -69,25 +53,9 @@ class Lora(Trainable):
         logits: Tensor = self.base(ids)
         return logits
 
-    def blocks(self) -> list[nn.Module]:
-        """The blocks of the model, adapters included."""
-        return self.base.blocks()
-
     def tensor_plan(self) -> dict[str, str]:
         """None: adapters are too small to split."""
         return {}
-
-    def kv_heads(self) -> int:
-        """Key and value heads."""
-        return self.base.kv_heads()
-
-    def vocab_size(self) -> int:
-        """Entries of the vocabulary."""
-        return self.base.vocab_size()
-
-    def max_context(self) -> int | None:
-        """The context of the model."""
-        return self.base.max_context()
 
     def trainable_count(self) -> int:
         """Number of parameters that learn."""

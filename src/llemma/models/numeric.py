@@ -29,7 +29,7 @@ from llemma.models.llama import Llama
 from llemma.models.number_heads import head_of
 from llemma.models.numeric_config import NumericSettings
 from llemma.models.open import open_model
-from llemma.models.trainable import Trainable, counted
+from llemma.models.trainable import Around, Trainable, counted
 from llemma.run import read_json, write_json
 from llemma.tokens.numbers import Encoding, Places, fitted, number
 from llemma.tokens.numbers.digits import Abacus
@@ -113,7 +113,7 @@ class _Again:
         return self._base.hidden(torch.cat(self._seen, 1))[:, -1]
 
 
-class NumericLM(Trainable):
+class NumericLM(Around):
     """A language model with a number encoding. ``words`` are numbers (B, T, 3) int64 as ``Values.pack`` writes them."""
 
     token_values: Tensor
@@ -294,41 +294,9 @@ class NumericLM(Trainable):
 
     # What the loop asks
 
-    def embedding(self) -> nn.Embedding:
-        """The model's own."""
-        return self.base.embedding()
-
-    def hidden(self, embedded: Tensor, documents: Tensor | None = None) -> Tensor:
-        """The model's own."""
-        return self.base.hidden(embedded, documents)
-
-    def output_loss(self, hidden: Tensor, targets: Tensor, scale: float | None = None) -> Tensor:
-        """The model's own: tokens alone."""
-        return self.base.output_loss(hidden, targets, scale)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """The model's own."""
-        return self.base.logits(hidden)
-
-    def blocks(self) -> list[nn.Module]:
-        """The model's own."""
-        return self.base.blocks()
-
     def tensor_plan(self) -> dict[str, str]:
         """The model's own."""
         return {f"base.{name}": how for name, how in self.base.tensor_plan().items()}
-
-    def kv_heads(self) -> int:
-        """The model's own."""
-        return self.base.kv_heads()
-
-    def vocab_size(self) -> int:
-        """The model's entries: text, encoding, and what may be spare."""
-        return self.base.vocab_size()
-
-    def max_context(self) -> int | None:
-        """The model's own."""
-        return self.base.max_context()
 
     def own(self) -> dict[str, nn.Parameter]:
         """The parameters beside the model's."""

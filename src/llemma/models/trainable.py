@@ -91,6 +91,44 @@ class Trainable(nn.Module, ABC):
         return sum(p.numel() for p in self.parameters())
 
 
+class Around(Trainable):
+    """A model around another, ``base``, whose parts it passes on; what a subclass changes it says itself."""
+
+    base: Trainable
+
+    def embedding(self) -> nn.Embedding:
+        """The model's own."""
+        return self.base.embedding()
+
+    def hidden(self, embedded: Tensor, documents: Tensor | None = None) -> Tensor:
+        """The model's own."""
+        return self.base.hidden(embedded, documents)
+
+    def output_loss(self, hidden: Tensor, targets: Tensor, scale: float | None = None) -> Tensor:
+        """The model's own: tokens alone."""
+        return self.base.output_loss(hidden, targets, scale)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The model's own."""
+        return self.base.logits(hidden)
+
+    def blocks(self) -> list[nn.Module]:
+        """The model's own."""
+        return self.base.blocks()
+
+    def kv_heads(self) -> int:
+        """The model's own."""
+        return self.base.kv_heads()
+
+    def vocab_size(self) -> int:
+        """The model's own."""
+        return self.base.vocab_size()
+
+    def max_context(self) -> int | None:
+        """The model's own."""
+        return self.base.max_context()
+
+
 def counted(ids: Tensor, mask: Tensor | None, documents: Tensor | None) -> Tensor | None:
     """Which targets count: (B, T) bool, or None for all of them."""
     if documents is not None:
